@@ -1,0 +1,1 @@
+//! The composition root: binds, builds the snapshot, runs until told to stop.

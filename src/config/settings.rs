@@ -1,0 +1,259 @@
+//! Settings that cannot be invalid: what the rest of the program reads.
+//!
+//! Made once from the raw mirror of `config.toml` ([`super::raw`]); units, bounds and references
+//! between sections have been checked by then.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use url::Url;
+
+use super::target::Target;
+use crate::gather::{Launch, Policy};
+
+/// Everything `config.toml` and the environment say.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[server]`.
+    pub server: ServerSettings,
+    /// `[tls]`.
+    pub tls: TlsSettings,
+    /// `[rate_limit]`; none when it is not enabled.
+    pub rate_limit: Option<RateLimitSettings>,
+    /// `[admin]`; none when it is not enabled.
+    pub admin: Option<AdminSettings>,
+    /// `[log]`.
+    pub log: LogSettings,
+    /// `[mock]`; none when it is not enabled.
+    pub mock: Option<MockSettings>,
+    /// `[upstreams.*]`, in the order of their names.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// `[[routes]]`, in the order of the file.
+    pub routes: Vec<RouteSettings>,
+}
+
+/// `[server]`: listeners and limits of the whole process.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Addresses that speak HTTPS; at least one.
+    pub https: Vec<SocketAddr>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bytes of replies held at once, everywhere.
+    pub max_buffered: usize,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the end of the handshake to the end of the first request's head.
+    pub header_timeout: Duration,
+    /// From the signal to the end of the process.
+    pub drain_timeout: Duration,
+    /// Threads that serve; at least 1, and 1 means the current-thread runtime.
+    pub worker_threads: usize,
+    /// Which status a failed gather has.
+    pub failure_status: FailureStatus,
+    /// Who may call from a page of another origin.
+    pub cors_allow_origins: AllowedOrigins,
+}
+
+/// Which status a failed gather has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureStatus {
+    /// 500 for every failure, as in the system replaced.
+    Internal,
+    /// 502 when a branch failed, 504 when the deadline ended it.
+    Gateway,
+}
+
+/// `cors_allow_origins`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// No CORS headers at all.
+    None,
+    /// `["*"]`.
+    Any,
+    /// Exactly these, as browsers send them in `Origin`.
+    List(Vec<HeaderValue>),
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// PEM chain, leaf first; an absolute path or one relative to the working directory.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub private_key: PathBuf,
+    /// Make a pair if neither file exists.
+    pub self_signed: bool,
+}
+
+/// `[rate_limit]`: a token bucket for each client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimitSettings {
+    /// Refill, more than 0, at most 1,000,000 a second.
+    pub requests_per_second: f64,
+    /// Requests at once from a rested client; 1 or more.
+    pub burst: u32,
+    /// How many leading bits of an IPv6 address are one client: 1 to 128.
+    pub ipv6_prefix: u8,
+    /// Clients without limits.
+    pub exempt: Vec<IpNet>,
+}
+
+/// `[admin]`: the listener for operators.
+#[derive(Clone, Debug)]
+pub struct AdminSettings {
+    /// Where it listens, plain HTTP.
+    pub listen: SocketAddr,
+    /// Who may connect; empty only when `listen` is loopback, and means anybody there.
+    pub allow: Vec<IpNet>,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSettings {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: tracing::Level,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text when standard error is a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[mock]`: the stand-in upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MockSettings {
+    /// Where it listens, plain HTTP/1.1 and HTTP/2 with prior knowledge.
+    pub listen: SocketAddr,
+    /// What a reply holds.
+    pub body: String,
+    /// How long a reply takes; drawn evenly from the range.
+    pub delay: RangeInclusive<Duration>,
+    /// Share of replies that are 500, from 0 to 1.
+    pub failure_rate: f64,
+}
+
+/// `[upstreams.NAME]`: one HTTP service that is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamSettings {
+    /// Its name in routes, logs and problems: `[a-z][a-z0-9_]*`.
+    pub name: Arc<str>,
+    /// `http` or `https`, with a host, without user, password or fragment.
+    pub url: Url,
+    /// Which certificate authorities vouch for it.
+    pub ca: CertificateAuthorities,
+    /// Which protocol it is spoken to in.
+    pub http: UpstreamHttp,
+    /// For name resolution, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Bytes of a reply's body.
+    pub max_response: usize,
+    /// Calls at once, running or lingering.
+    pub max_calls: usize,
+    /// How long a branch waits for one of them.
+    pub max_wait: Duration,
+    /// How long a connection is kept without a call.
+    pub idle_timeout: Duration,
+    /// How long a connection is used at most.
+    pub max_connection_age: Duration,
+    /// How long an unfinished call is read on after its gather is over.
+    pub linger: Duration,
+    /// Sent with every call; values are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// `ca` of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateAuthorities {
+    /// The system's; the bundled ones where the system has none.
+    System,
+    /// The ones in this binary (Mozilla's).
+    Bundled,
+    /// A PEM file.
+    File(PathBuf),
+}
+
+/// `http` of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamHttp {
+    /// HTTP/1.1 over plain TCP; over TLS what ALPN agrees on.
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only, with prior knowledge over plain TCP.
+    Http2,
+}
+
+/// One of `[[routes]]`.
+#[derive(Clone, Debug)]
+pub struct RouteSettings {
+    /// The path as axum writes it (`/api/profile/{id}`); also the route's name in logs and metrics.
+    pub path: Arc<str>,
+    /// When a gather is over and what it is worth.
+    pub policy: Policy,
+    /// Array or object.
+    pub shape: Shape,
+    /// 1 to 64 legs.
+    pub branches: Vec<BranchSettings>,
+    /// Which of them start when.
+    pub launch: Launch,
+    /// Hedges a gather adds to the route's token bucket (at most 10 are kept).
+    pub hedge_budget: f64,
+    /// When the request names none; at most `max_timeout`.
+    pub timeout: Duration,
+    /// The most a request may name.
+    pub max_timeout: Duration,
+    /// Whether it answers at all; 503 when not.
+    pub enabled: bool,
+}
+
+/// How several bodies become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `[…, …]`, in branch order.
+    Array,
+    /// `{"name": …}`, in branch order.
+    Object,
+}
+
+/// One leg of a route's gather.
+#[derive(Clone, Debug)]
+pub struct BranchSettings {
+    /// Its name in the answer and in problems; in the short form `"1"`, `"2"`, ….
+    pub name: Arc<str>,
+    /// Index into [`Settings::upstreams`].
+    pub upstream: usize,
+    /// What is asked for.
+    pub target: Target,
+    /// Whether the gather fails when it fails (policy `available`).
+    pub required: bool,
+    /// RFC 6901 pointer to the part of the body that is the branch's value.
+    pub select: Option<Arc<str>>,
+    /// Its own limit; the gather's deadline still holds.
+    pub timeout: Option<Duration>,
+    /// Request headers passed on, lower case.
+    pub forward_headers: Vec<HeaderName>,
+    /// Query parameters passed on.
+    pub forward_query: Vec<Arc<str>>,
+}
+
+impl ServerSettings {
+    /// Whether `peer` is a proxy whose forwarding headers are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}

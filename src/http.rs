@@ -1,0 +1,1 @@
+//! Everything that is HTTP about a request: URLs, layers, limiter, handlers, problems.

@@ -1,0 +1,41 @@
+//! gatherd answers HTTPS clients by *gathering*: it calls upstream HTTP services several times in
+//! parallel and makes one answer of the replies, before a deadline.
+//!
+//! # One request's journey
+//!
+//! 1. [`server`] accepts the connection, terminates TLS and hands each request to a tower service.
+//! 2. [`http`] notes when the request arrived, loads the one immutable [`http::Snapshot`] that the
+//!    request will use to its end, finds out who the client is ([`client`]) and asks the limiter.
+//! 3. The handler of the route parses the parameters, makes one call per branch ([`upstream`]) and
+//!    gives them to the driver in [`gather`], which starts them as the policy says and decides, at
+//!    every outcome and at the deadline, whether the gather is over and what it is worth.
+//! 4. [`http`] writes the answer, or the problem; calls that still run are read to their end in the
+//!    background, so that their connections survive.
+//!
+//! # The rooms, in reading order
+//!
+//! | room | holds | imports |
+//! |---|---|---|
+//! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, config |
+//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, config |
+//! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | nothing |
+//! | [`upstream`] | clients of each upstream, permits, one call, names | config |
+//! | [`client`] | who the client is | config |
+//! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather (the policy only) |
+//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, config |
+//! | [`telemetry`] | logs and the admin listener | config |
+//! | [`mock`] | the stand-in upstream | config |
+//! | [`cli`] | the command line, called by `main` | mock, config, http, app, telemetry |
+//!
+//! A type lives in the lowest room that needs it. `tests/integration/rooms.rs` keeps this table true.
+
+pub mod app;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod gather;
+pub mod http;
+pub mod mock;
+pub mod server;
+pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,1 @@
+//! What is it doing: logs and the admin listener.
