@@ -1,0 +1,380 @@
+//! Runs one gather: starts branches as the plan says, hears outcomes, keeps the deadline, and hands
+//! over what still runs when it is over, however it ended.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Instant, sleep_until};
+
+use super::tally::Tally;
+use super::{Completion, Launch, Verdict};
+
+/// The constant part of a gather, made once for a route.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// When it is over.
+    pub completion: Completion,
+    /// Which branches start when.
+    pub launch: Launch,
+    /// Its branches, in order.
+    pub branches: Vec<BranchPlan>,
+}
+
+/// What the driver needs to know of a branch before it runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BranchPlan {
+    /// Whether the gather fails when this branch does.
+    pub required: bool,
+    /// How long the branch may take from its own start.
+    pub timeout: Option<Duration>,
+}
+
+/// The branches of one gather, as the driver uses them.
+pub trait Branches {
+    /// What a branch gives when it succeeds.
+    type Reply;
+    /// What it gives when it fails.
+    type Failure;
+    /// A running branch.
+    type Call: Future<Output = Result<Self::Reply, Self::Failure>> + Unpin;
+
+    /// Starts a branch.
+    fn start(&mut self, branch: usize) -> Self::Call;
+
+    /// Starts a branch only because others are slow; none when it must be held back.
+    fn hedge(&mut self, branch: usize) -> Option<Self::Call>;
+
+    /// Takes a call whose branch is over (its gather ended, or its own time did) but which is not done.
+    fn linger(&mut self, branch: usize, call: Self::Call);
+}
+
+/// How a gather ended, and each of its branches.
+#[derive(Debug)]
+pub struct Gathered<R, E> {
+    /// What it is worth.
+    pub verdict: Verdict,
+    /// Every branch, in order.
+    pub branches: Vec<Branch<R, E>>,
+}
+
+/// What became of one branch.
+#[derive(Debug)]
+pub struct Branch<R, E> {
+    /// Its outcome by the end of the gather.
+    pub outcome: Outcome<R, E>,
+    /// When it started, if it did.
+    pub started: Option<Instant>,
+    /// From its start to its outcome, or to the end of the gather.
+    pub elapsed: Duration,
+    /// Whether it was started only because others were slow.
+    pub hedged: bool,
+}
+
+/// The outcome of a branch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome<R, E> {
+    /// It was not started.
+    NotStarted,
+    /// It ran when the gather was over.
+    Unfinished,
+    /// It succeeded.
+    Succeeded(R),
+    /// It failed.
+    Failed(E),
+    /// Its own timeout or the deadline came first.
+    TimedOut,
+}
+
+/// Runs a gather to its end. Dropping the future hands what runs to [`Branches::linger`] too.
+pub async fn run<B: Branches>(
+    plan: &Plan,
+    deadline: Instant,
+    branches: B,
+) -> Gathered<B::Reply, B::Failure> {
+    let mut gather = Open::new(plan, deadline, branches);
+    gather.launch();
+    let mut timer = pin!(sleep_until(gather.next_instant()));
+    let verdict = loop {
+        let verdict = tokio::select! {
+            // Outcomes first: one that is there in the same wake as the deadline counts.
+            biased;
+            Some((branch, result)) = gather.running.calls.next() => gather.outcome(branch, result),
+            () = &mut timer => gather.tick(timer.deadline()),
+        };
+        if let Some(verdict) = verdict {
+            break verdict;
+        }
+        let next = gather.next_instant();
+        if timer.deadline() != next {
+            timer.as_mut().reset(next);
+        }
+    };
+    gather.close(verdict)
+}
+
+/// A gather that is not over.
+struct Open<'a, B: Branches> {
+    plan: &'a Plan,
+    deadline: Instant,
+    /// When hedges start; none when there are none (any more).
+    hedge_at: Option<Instant>,
+    /// Whether any branch has a time of its own; most gathers have none.
+    has_timeouts: bool,
+    tally: Tally,
+    running: Running<B>,
+    branches: Vec<Branch<B::Reply, B::Failure>>,
+    next_to_start: usize,
+}
+
+impl<'a, B: Branches> Open<'a, B> {
+    fn new(plan: &'a Plan, deadline: Instant, branches: B) -> Self {
+        let required = plan
+            .branches
+            .iter()
+            .filter(|branch| branch.required)
+            .count();
+        Self {
+            plan,
+            deadline,
+            hedge_at: match plan.launch {
+                Launch::Together => None,
+                Launch::Staggered { hedge_after, .. } => Some(Instant::now() + hedge_after),
+            },
+            has_timeouts: plan.branches.iter().any(|branch| branch.timeout.is_some()),
+            tally: Tally::new(plan.completion, plan.branches.len(), required),
+            running: Running {
+                branches,
+                calls: FuturesUnordered::new(),
+            },
+            branches: plan
+                .branches
+                .iter()
+                .map(|_| Branch::not_started())
+                .collect(),
+            next_to_start: 0,
+        }
+    }
+
+    fn launch(&mut self) {
+        let at_once = match self.plan.launch {
+            Launch::Together => self.branches.len(),
+            Launch::Staggered { at_once, .. } => at_once.min(self.branches.len()),
+        };
+        for _ in 0..at_once {
+            self.start_next();
+        }
+    }
+
+    fn start_next(&mut self) {
+        let branch = self.next_to_start;
+        let call = self.running.branches.start(branch);
+        self.started(branch, call, false);
+    }
+
+    fn started(&mut self, branch: usize, call: B::Call, hedged: bool) {
+        self.branches[branch].started = Some(Instant::now());
+        self.branches[branch].outcome = Outcome::Unfinished;
+        self.branches[branch].hedged = hedged;
+        self.running.calls.push(Slot {
+            branch,
+            call: Some(call),
+        });
+        self.next_to_start += 1;
+    }
+
+    fn all_started(&self) -> bool {
+        self.next_to_start == self.branches.len()
+    }
+
+    /// The next instant at which something must happen even if no branch is done.
+    fn next_instant(&self) -> Instant {
+        let hedge = self.hedge_at.filter(|_| !self.all_started());
+        let limited = if self.has_timeouts {
+            self.branches.len()
+        } else {
+            0
+        };
+        let timeouts = (0..limited).filter_map(|branch| self.timeout_of(branch));
+        timeouts.chain(hedge).fold(self.deadline, Instant::min)
+    }
+
+    /// When the time of a running branch is over, if it has a time of its own.
+    fn timeout_of(&self, branch: usize) -> Option<Instant> {
+        let timeout = self.plan.branches[branch].timeout?;
+        match self.branches[branch] {
+            Branch {
+                started: Some(started),
+                outcome: Outcome::Unfinished,
+                ..
+            } => Some(started + timeout),
+            _ => None,
+        }
+    }
+
+    fn outcome(&mut self, branch: usize, result: Result<B::Reply, B::Failure>) -> Option<Verdict> {
+        let required = self.plan.branches[branch].required;
+        match result {
+            Ok(reply) => {
+                self.branches[branch].end(Outcome::Succeeded(reply));
+                self.tally.success(required)
+            }
+            Err(failure) => {
+                self.branches[branch].end(Outcome::Failed(failure));
+                self.after_failure(required)
+            }
+        }
+    }
+
+    /// Gives the verdict, or replaces the branch that failed by the next one.
+    fn after_failure(&mut self, required: bool) -> Option<Verdict> {
+        let verdict = self.tally.failure(required);
+        if verdict.is_none() && !self.all_started() {
+            self.start_next();
+        }
+        verdict
+    }
+
+    /// The timer fired for `instant`: the deadline, the hedges, or the time of a branch.
+    fn tick(&mut self, instant: Instant) -> Option<Verdict> {
+        while let Some(Some((branch, result))) = self.ready_outcome() {
+            if let Some(verdict) = self.outcome(branch, result) {
+                return Some(verdict);
+            }
+        }
+        if instant >= self.deadline {
+            return Some(self.tally.deadline());
+        }
+        for branch in 0..self.branches.len() {
+            if self
+                .timeout_of(branch)
+                .is_some_and(|timeout| timeout <= instant)
+            {
+                self.running.give_up(branch);
+                self.branches[branch].end(Outcome::TimedOut);
+                let verdict = self.after_failure(self.plan.branches[branch].required);
+                if verdict.is_some() {
+                    return verdict;
+                }
+            }
+        }
+        if self.hedge_at.is_some_and(|hedge_at| hedge_at <= instant) {
+            self.hedge();
+        }
+        None
+    }
+
+    /// An outcome that is there already, past what cooperative scheduling would hold back.
+    fn ready_outcome(&mut self) -> Option<Option<Done<B>>> {
+        tokio::task::unconstrained(self.running.calls.next()).now_or_never()
+    }
+
+    /// Starts what has not started, until one is held back; that one waits for a failure.
+    fn hedge(&mut self) {
+        self.hedge_at = None;
+        while !self.all_started() {
+            let branch = self.next_to_start;
+            let Some(call) = self.running.branches.hedge(branch) else {
+                return;
+            };
+            self.started(branch, call, true);
+        }
+    }
+
+    fn close(mut self, verdict: Verdict) -> Gathered<B::Reply, B::Failure> {
+        for branch in &mut self.branches {
+            if matches!(branch.outcome, Outcome::Unfinished) {
+                // What the deadline ended has timed out; what the verdict ended is just not needed.
+                let at_deadline = Instant::now() >= self.deadline;
+                branch.end(if at_deadline {
+                    Outcome::TimedOut
+                } else {
+                    Outcome::Unfinished
+                });
+            }
+        }
+        Gathered {
+            verdict,
+            branches: self.branches,
+        }
+    }
+}
+
+impl<R, E> Branch<R, E> {
+    fn not_started() -> Self {
+        Self {
+            outcome: Outcome::NotStarted,
+            started: None,
+            elapsed: Duration::ZERO,
+            hedged: false,
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome<R, E>) {
+        self.elapsed = self
+            .started
+            .map_or(Duration::ZERO, |started| started.elapsed());
+        self.outcome = outcome;
+    }
+}
+
+/// What a finished call says: which branch it was, and what it gave.
+type Done<B> = (
+    usize,
+    Result<<B as Branches>::Reply, <B as Branches>::Failure>,
+);
+
+/// The calls that run. Whatever ends the gather, what is left here lingers.
+struct Running<B: Branches> {
+    branches: B,
+    calls: FuturesUnordered<Slot<B::Call>>,
+}
+
+impl<B: Branches> Running<B> {
+    /// The time of one branch is over, while the gather goes on.
+    fn give_up(&mut self, branch: usize) {
+        let mut slots = self.calls.iter_mut();
+        if let Some(call) = slots
+            .find(|slot| slot.branch == branch)
+            .and_then(|slot| slot.call.take())
+        {
+            self.branches.linger(branch, call);
+        }
+    }
+}
+
+impl<B: Branches> Drop for Running<B> {
+    fn drop(&mut self) {
+        for slot in std::mem::take(&mut self.calls) {
+            if let Some(call) = slot.call {
+                self.branches.linger(slot.branch, call);
+            }
+        }
+    }
+}
+
+/// A call with its branch's number; empty once it was given up, finished or panicked.
+struct Slot<C> {
+    branch: usize,
+    call: Option<C>,
+}
+
+impl<C: Future + Unpin> Future for Slot<C> {
+    type Output = (usize, C::Output);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Taken out while it is polled, so that a call that panics is not polled again as lingering.
+        let Some(mut call) = self.call.take() else {
+            return Poll::Pending;
+        };
+        match call.poll_unpin(context) {
+            Poll::Ready(output) => Poll::Ready((self.branch, output)),
+            Poll::Pending => {
+                self.call = Some(call);
+                Poll::Pending
+            }
+        }
+    }
+}
