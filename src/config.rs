@@ -1,8 +1,10 @@
 //! `config.toml`, from text to settings that cannot be invalid.
 
+mod problems;
 mod settings;
 mod target;
 
+pub use problems::Problem;
 pub use settings::{
     AdminSettings, AllowedOrigins, BranchSettings, CertificateAuthorities, FailureStatus,
     LogFormat, LogSettings, MockSettings, RateLimitSettings, RouteSettings, ServerSettings,

@@ -1,1 +1,84 @@
-//! Calls to upstream services: clients, permits, names, and one call from request to checked reply.
+//! Calls to upstream services: one call is a request, a permit to make it, a connection, and a reply
+//! that has been checked.
+//!
+//! What a reply is worth to a gather, and what a client is told, is decided elsewhere.
+
+mod body;
+mod buffers;
+mod call;
+mod clients;
+mod failure;
+mod json;
+mod names;
+mod permits;
+mod tls;
+
+use std::sync::Arc;
+
+use ::http::HeaderMap;
+use ::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, USER_AGENT};
+use tokio_util::task::TaskTracker;
+
+pub use self::buffers::{Buffers, Reservation};
+pub use self::call::{Call, Reply, Request};
+use self::clients::Clients;
+pub use self::failure::{Failure, Kind};
+pub use self::names::Names;
+use self::permits::Permits;
+use crate::config::{Problem, UpstreamSettings};
+
+/// What every upstream of one process shares, across reloads.
+#[derive(Clone)]
+pub struct Common {
+    /// Bytes of replies held at once.
+    pub buffers: Arc<Buffers>,
+    /// Names to addresses.
+    pub names: Names,
+    /// Where calls that linger run, so that drain knows of them.
+    pub lingering: TaskTracker,
+}
+
+/// One HTTP service that is called.
+pub struct Upstream {
+    settings: UpstreamSettings,
+    /// Sent with every call.
+    headers: HeaderMap,
+    clients: Clients,
+    permits: Permits,
+    common: Common,
+}
+
+impl Upstream {
+    /// An upstream as configured. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// When its certificate authorities cannot be read.
+    pub fn new(settings: &UpstreamSettings, common: Common) -> Result<Arc<Self>, Problem> {
+        Ok(Arc::new(Self {
+            headers: fixed_headers(settings),
+            clients: Clients::new(settings, common.names.clone())?,
+            permits: Permits::new(settings.max_calls, settings.max_wait),
+            settings: settings.clone(),
+            common,
+        }))
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+}
+
+/// What every call to this upstream carries besides its own headers (contract, section 3).
+fn fixed_headers(settings: &UpstreamSettings) -> HeaderMap {
+    let agent = concat!("gatherd/", env!("CARGO_PKG_VERSION"));
+    let ours = [
+        (ACCEPT, HeaderValue::from_static("application/json")),
+        (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+        (USER_AGENT, HeaderValue::from_static(agent)),
+    ];
+    ours.into_iter()
+        .chain(settings.headers.iter().cloned())
+        .collect()
+}

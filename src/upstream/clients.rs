@@ -1,0 +1,345 @@
+//! The HTTP clients of one upstream.
+//!
+//! HTTP/1.1 needs one, whose pool has a connection per call. An HTTP/2 client has one connection per
+//! host, and a connection carries a limited number of calls, so there are as many clients as the
+//! calls make necessary. Which of the two a TLS upstream speaks is found out by one handshake before
+//! the first call, so that a cold burst does not open a connection per call.
+
+mod discovery;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::http::StatusCode;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tower::util::MapRequestLayer;
+
+use self::discovery::discover;
+use super::failure::classify;
+use super::{Kind, Names, tls};
+use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
+
+/// Calls on one HTTP/2 connection: what most servers allow as concurrent streams.
+const CALLS_PER_HTTP2_CONNECTION: usize = 100;
+/// Calls in a row that never ended, after which an HTTP/2 connection is taken for dead.
+const MOST_UNENDED_IN_A_ROW: u32 = 5;
+/// Streams of one HTTP/2 connection that were reset by us, before it is replaced: h2 gives up a
+/// connection at 1024, and servers punish resets earlier (nginx at its `keepalive_requests`).
+const MOST_RESETS: u32 = 200;
+/// An HTTP/2 connection is asked this often whether it is alive, and given this long to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+tokio::task_local! {
+    /// Whether the call of this task has begun to open a connection.
+    static CONNECTED: Cell<bool>;
+}
+
+/// Which protocol an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// The clients of one upstream.
+pub(super) struct Clients {
+    maker: Maker,
+    state: Mutex<State>,
+}
+
+struct State {
+    protocol: Option<Protocol>,
+    discovery: Option<Shared<BoxFuture<'static, Result<Protocol, Kind>>>>,
+    clients: Vec<Arc<Client>>,
+}
+
+/// Why sending did not give a head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SendFailure {
+    pub(super) kind: Kind,
+    /// Whether a connection that had served before ended before any byte of the head.
+    pub(super) on_kept_connection: bool,
+}
+
+impl Clients {
+    /// No client yet; they are made when calls need them.
+    pub(super) fn new(settings: &UpstreamSettings, names: Names) -> Result<Self, Problem> {
+        let maker = Maker {
+            settings: settings.clone(),
+            names,
+            tls: tls::client_config(&settings.ca)?,
+        };
+        let problem = |error: reqwest::Error| {
+            Problem::unavailable(&format!("upstreams.{}", settings.name), &error.to_string())
+        };
+        maker.client(Protocol::Http1).map_err(problem)?;
+        let protocol = match (settings.http, settings.url.scheme()) {
+            (UpstreamHttp::Http1, _) | (UpstreamHttp::Auto, "http") => Some(Protocol::Http1),
+            (UpstreamHttp::Http2, _) => Some(Protocol::Http2),
+            (UpstreamHttp::Auto, _) => None,
+        };
+        let state = State {
+            protocol,
+            discovery: None,
+            clients: Vec::new(),
+        };
+        Ok(Self {
+            maker,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Sends a request until the head of its reply comes.
+    pub(super) async fn send(&self, request: reqwest::Request) -> Result<Response, SendFailure> {
+        let protocol = self.protocol().await.map_err(SendFailure::new)?;
+        let mut lease = self.lease(protocol).map_err(SendFailure::new)?;
+        let execute = CONNECTED.scope(Cell::new(false), async {
+            let result = lease.client.http.execute(request).await;
+            (result, CONNECTED.with(Cell::get))
+        });
+        match execute.await {
+            (Ok(response), _) => {
+                lease.client.answered.store(true, Ordering::Relaxed);
+                Ok(Response { response, lease })
+            }
+            (Err(error), connected) => {
+                lease.ended = true;
+                let kind = classify(&error);
+                if matches!(kind, Kind::Tls | Kind::Protocol) {
+                    self.distrust();
+                }
+                let answered = lease.client.answered.load(Ordering::Relaxed);
+                let on_kept_connection = kind == Kind::Reset && answered && !connected;
+                Err(SendFailure {
+                    kind,
+                    on_kept_connection,
+                })
+            }
+        }
+    }
+
+    /// The protocol the upstream speaks; all who ask while it is being found out wait for one answer.
+    async fn protocol(&self) -> Result<Protocol, Kind> {
+        let discovery = {
+            let mut state = self.state.lock();
+            if let Some(protocol) = state.protocol {
+                return Ok(protocol);
+            }
+            let start = || {
+                let task = tokio::spawn(discover(self.maker.clone()));
+                task.map(|joined| joined.unwrap_or(Err(Kind::Connect)))
+                    .boxed()
+                    .shared()
+            };
+            state.discovery.get_or_insert_with(start).clone()
+        };
+        let found = discovery.clone().await;
+        let mut state = self.state.lock();
+        if state
+            .discovery
+            .as_ref()
+            .is_some_and(|current| current.ptr_eq(&discovery))
+        {
+            state.discovery = None;
+            state.protocol = found.ok();
+        }
+        found
+    }
+
+    /// The upstream may have changed what it speaks: find out again where that is left to it.
+    fn distrust(&self) {
+        let settings = &self.maker.settings;
+        if settings.http == UpstreamHttp::Auto && settings.url.scheme() == "https" {
+            let mut state = self.state.lock();
+            state.protocol = None;
+            state.clients.clear();
+        }
+    }
+
+    /// A place on a client that has room.
+    fn lease(&self, protocol: Protocol) -> Result<Lease, Kind> {
+        let most = match protocol {
+            Protocol::Http1 => usize::MAX,
+            Protocol::Http2 => CALLS_PER_HTTP2_CONNECTION,
+        };
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        state
+            .clients
+            .retain(|client| !client.is_spent(now, &self.maker.settings));
+        let with_room = state
+            .clients
+            .iter()
+            .find(|client| client.calls.load(Ordering::Relaxed) < most);
+        let client = match with_room {
+            Some(client) => client.clone(),
+            None => {
+                let client = self.maker.client(protocol).map_err(|_| Kind::Connect)?;
+                let client = Arc::new(client);
+                state.clients.push(client.clone());
+                client
+            }
+        };
+        client.calls.fetch_add(1, Ordering::Relaxed);
+        Ok(Lease {
+            client,
+            ended: false,
+        })
+    }
+}
+
+impl SendFailure {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            on_kept_connection: false,
+        }
+    }
+}
+
+/// Makes clients.
+#[derive(Clone)]
+struct Maker {
+    settings: UpstreamSettings,
+    names: Names,
+    tls: rustls::ClientConfig,
+}
+
+impl Maker {
+    /// A client that speaks one protocol. It has no connection yet.
+    fn client(&self, protocol: Protocol) -> Result<Client, reqwest::Error> {
+        let settings = &self.settings;
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls_for(&[protocol]))
+            .dns_resolver(self.names.clone())
+            .connector_layer(MapRequestLayer::new(note_connect))
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(settings.idle_timeout)
+            .tcp_nodelay(true)
+            .tcp_user_timeout(PING_INTERVAL + PING_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy();
+        let builder = match protocol {
+            Protocol::Http1 => builder.http1_only(),
+            Protocol::Http2 => builder
+                .http2_prior_knowledge()
+                .http2_keep_alive_interval(PING_INTERVAL)
+                .http2_keep_alive_timeout(PING_TIMEOUT)
+                .http2_keep_alive_while_idle(true),
+        };
+        Ok(Client::new(builder.build()?, protocol))
+    }
+
+    fn tls_for(&self, protocols: &[Protocol]) -> rustls::ClientConfig {
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = protocols
+            .iter()
+            .map(|protocol| protocol.alpn().to_vec())
+            .collect();
+        tls
+    }
+}
+
+impl Protocol {
+    /// Its name in TLS. Source: IANA's registry of ALPN protocol IDs (RFC 7301).
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
+
+/// Stands in the connector of every client: notes that the present call opens a connection.
+fn note_connect<R>(request: R) -> R {
+    // Connects that no call waits for any more run in tasks of their own.
+    let _ = CONNECTED.try_with(|connected| connected.set(true));
+    request
+}
+
+/// One client, with what is known of its connections.
+struct Client {
+    http: reqwest::Client,
+    protocol: Protocol,
+    born: Instant,
+    calls: AtomicUsize,
+    answered: AtomicBool,
+    unended_in_a_row: AtomicU32,
+    resets: AtomicU32,
+}
+
+impl Client {
+    fn new(http: reqwest::Client, protocol: Protocol) -> Self {
+        Self {
+            http,
+            protocol,
+            born: Instant::now(),
+            calls: AtomicUsize::new(0),
+            answered: AtomicBool::new(false),
+            unended_in_a_row: AtomicU32::new(0),
+            resets: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether no new call should use it.
+    fn is_spent(&self, now: Instant, settings: &UpstreamSettings) -> bool {
+        let worn = self.protocol == Protocol::Http2
+            && (self.unended_in_a_row.load(Ordering::Relaxed) >= MOST_UNENDED_IN_A_ROW
+                || self.resets.load(Ordering::Relaxed) >= MOST_RESETS);
+        worn || now.duration_since(self.born) > settings.max_connection_age
+    }
+}
+
+/// A call's place on a client.
+struct Lease {
+    client: Arc<Client>,
+    /// Whether the exchange came to an end of its own.
+    ended: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let client = &self.client;
+        client.calls.fetch_sub(1, Ordering::Relaxed);
+        if self.ended {
+            client.unended_in_a_row.store(0, Ordering::Relaxed);
+        } else {
+            client.unended_in_a_row.fetch_add(1, Ordering::Relaxed);
+            client.resets.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A reply whose head has come.
+pub(super) struct Response {
+    response: reqwest::Response,
+    lease: Lease,
+}
+
+impl Response {
+    /// The status in its head.
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The length that its head announces, if any.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// The next bytes of its body; none at its end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Kind> {
+        let chunk = self.response.chunk().await;
+        self.lease.ended = !matches!(chunk, Ok(Some(_)));
+        chunk.map_err(|error| classify(&error))
+    }
+}

@@ -1,0 +1,316 @@
+//! Is a body one JSON document (RFC 8259), and where in it is what a pointer names (RFC 6901)?
+//!
+//! Bodies are embedded in answers as they came, so this is what keeps an answer valid. It is on the
+//! path of every reply: one loop over the bytes, no recursion, no allocation.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+/// How deep arrays and objects may be nested; one bit of [`Nesting`] each.
+const MAX_DEPTH: u32 = u128::BITS;
+
+/// Whether `body` is one JSON document in UTF-8, nested at most 128 deep.
+pub(super) fn is_document(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok() && Scanner { rest: body }.document().is_some()
+}
+
+/// The part of `body`, which [`is_document`], that `pointer` names.
+pub(super) fn select(body: &Bytes, pointer: &str) -> Option<Bytes> {
+    let mut value: &str = std::str::from_utf8(body)
+        .ok()?
+        .trim_matches([' ', '\t', '\n', '\r']);
+    for token in pointer.split('/').skip(1) {
+        value = child(value, &token.replace("~1", "/").replace("~0", "~"))?;
+    }
+    Some(body.slice_ref(value.as_bytes()))
+}
+
+fn child<'a>(value: &'a str, token: &str) -> Option<&'a str> {
+    if value.starts_with('{') {
+        let members: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(value).ok()?;
+        members.get(token).map(|value| value.get())
+    } else if value.starts_with('[') {
+        let canonical = token == "0" || !token.starts_with(['0', '+']);
+        let index: usize = token.parse().ok().filter(|_| canonical)?;
+        let elements: Vec<&'a RawValue> = serde_json::from_str(value).ok()?;
+        elements.get(index).map(|value| value.get())
+    } else {
+        None
+    }
+}
+
+/// The arrays and objects that are open: one bit each, set for an object.
+#[derive(Default)]
+struct Nesting {
+    objects: u128,
+    depth: u32,
+}
+
+impl Nesting {
+    fn open(&mut self, object: bool) -> Option<()> {
+        self.depth += 1;
+        self.objects = self.objects << 1 | u128::from(object);
+        (self.depth <= MAX_DEPTH).then_some(())
+    }
+
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.objects >>= 1;
+    }
+
+    fn in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+}
+
+/// What is left of a text. Every method consumes what it is named after, or gives nothing.
+struct Scanner<'a> {
+    rest: &'a [u8],
+}
+
+impl Scanner<'_> {
+    fn document(&mut self) -> Option<()> {
+        let mut nesting = Nesting::default();
+        loop {
+            // A value begins here.
+            let opened = match self.token()? {
+                b'{' => self.open(&mut nesting, true, b'}')?,
+                b'[' => self.open(&mut nesting, false, b']')?,
+                first => {
+                    self.scalar(first)?;
+                    false
+                }
+            };
+            if opened {
+                continue;
+            }
+            // A value has ended here: close what ends with it, up to the next value.
+            loop {
+                if nesting.depth == 0 {
+                    return self.token().is_none().then_some(());
+                }
+                match (self.token()?, nesting.in_object()) {
+                    (b',', false) => break,
+                    (b',', true) => {
+                        self.key()?;
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => nesting.close(),
+                    _ => return None,
+                }
+            }
+        }
+    }
+
+    /// After an opening bracket. True when a value follows, false when the bracket is closed already.
+    fn open(&mut self, nesting: &mut Nesting, object: bool, closing: u8) -> Option<bool> {
+        nesting.open(object)?;
+        self.space();
+        if self.rest.first() == Some(&closing) {
+            self.rest = &self.rest[1..];
+            nesting.close();
+            return Some(false);
+        }
+        if object {
+            self.key()?;
+        }
+        Some(true)
+    }
+
+    fn key(&mut self) -> Option<()> {
+        if self.token()? != b'"' {
+            return None;
+        }
+        self.string()?;
+        (self.token()? == b':').then_some(())
+    }
+
+    fn scalar(&mut self, first: u8) -> Option<()> {
+        match first {
+            b'"' => self.string(),
+            b't' => self.literal(b"rue"),
+            b'f' => self.literal(b"alse"),
+            b'n' => self.literal(b"ull"),
+            b'-' | b'0'..=b'9' => self.number(first),
+            _ => None,
+        }
+    }
+
+    /// The next byte that is not white space.
+    fn token(&mut self) -> Option<u8> {
+        self.space();
+        self.byte()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    fn space(&mut self) {
+        self.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    }
+
+    fn skip_while(&mut self, belongs: impl Fn(u8) -> bool) -> usize {
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| !belongs(*byte))
+            .unwrap_or(self.rest.len());
+        self.rest = &self.rest[end..];
+        end
+    }
+
+    fn literal(&mut self, rest: &[u8]) -> Option<()> {
+        self.rest = self.rest.strip_prefix(rest)?;
+        Some(())
+    }
+
+    /// The rest of a string, after its opening quote.
+    fn string(&mut self) -> Option<()> {
+        loop {
+            self.skip_while(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+            match self.byte()? {
+                b'"' => return Some(()),
+                b'\\' => self.escape()?,
+                _ => return None,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Option<()> {
+        match self.byte()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(()),
+            b'u' => {
+                let (digits, rest) = self.rest.split_at_checked(4)?;
+                self.rest = rest;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn number(&mut self, first: u8) -> Option<()> {
+        let leading = if first == b'-' { self.byte()? } else { first };
+        match leading {
+            b'0' => {}
+            b'1'..=b'9' => {
+                self.skip_while(|byte| byte.is_ascii_digit());
+            }
+            _ => return None,
+        }
+        if self.rest.first() == Some(&b'.') {
+            self.rest = &self.rest[1..];
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.rest.first() {
+            self.rest = &self.rest[1..];
+            if let Some(b'+' | b'-') = self.rest.first() {
+                self.rest = &self.rest[1..];
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// At least one digit.
+    fn digits(&mut self) -> Option<()> {
+        (self.skip_while(|byte| byte.is_ascii_digit()) > 0).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    #[test]
+    fn a_document_is_nested_at_most_128_deep() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(is_document(nested(128).as_bytes()));
+        assert!(!is_document(nested(129).as_bytes()));
+        assert!(!is_document("[".repeat(1 << 20).as_bytes()));
+    }
+
+    #[test]
+    fn two_documents_an_empty_body_and_bad_utf8_are_none() {
+        for body in [
+            &b"{} {}"[..],
+            b"",
+            b" ",
+            b"1 2",
+            b"\"\xff\"",
+            b"\xef\xbb\xbf1",
+            b"\"\xed\xa0\x80\"",
+        ] {
+            assert!(!is_document(body), "{body:?}");
+        }
+        for body in [
+            &b" {\"a\":[1,{}]}\r\n"[..],
+            b"null",
+            "\"\u{10ffff}\"".as_bytes(),
+        ] {
+            assert!(is_document(body), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_selects_the_bytes_as_they_came() {
+        let body = Bytes::from_static(br#" {"a~b": [ 1.0e2 , {"c/d":  "x" }], "": 3} "#);
+        let selected = |pointer| select(&body, pointer);
+        assert_eq!(selected("/a~0b/0").as_deref(), Some(&b"1.0e2"[..]));
+        assert_eq!(selected("/a~0b/1/c~1d").as_deref(), Some(&b"\"x\""[..]));
+        assert_eq!(selected("/").as_deref(), Some(&b"3"[..]));
+        assert_eq!(selected("").map(|all| all.len()), Some(body.len() - 2));
+        for nothing in [
+            "/a~0b/2",
+            "/a~0b/00",
+            "/a~0b/+1",
+            "/a~0b/-",
+            "/x",
+            "/a~0b/0/0",
+        ] {
+            assert_eq!(selected(nothing), None, "{nothing}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_serde_json(body in r#"[\[\]{}",:\\u0-9eE+\-.tfnrualsx \n\x00é]{0,24}"#) {
+            let theirs = serde_json::from_str::<IgnoredAny>(&body).is_ok();
+            prop_assert_eq!(is_document(body.as_bytes()), theirs, "{}", body);
+        }
+
+        #[test]
+        fn it_accepts_what_serde_json_writes_and_notices_what_is_cut(
+            value in any_value(), cut in any::<prop::sample::Index>()
+        ) {
+            let text = serde_json::to_string(&vec![value]).expect("values can be written");
+            prop_assert!(is_document(text.as_bytes()));
+            prop_assert!(!is_document(&text.as_bytes()[..cut.index(text.len())]));
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<f64>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            any::<String>().prop_map(serde_json::Value::from),
+        ];
+        leaf.prop_recursive(6, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..5)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! TLS towards upstreams: who vouches for them, and which handshake is preferred.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::{CertificateAuthorities, Problem};
+
+/// The TLS settings of an upstream, with no protocols offered yet.
+pub(super) fn client_config(authorities: &CertificateAuthorities) -> Result<ClientConfig, Problem> {
+    let roots = match authorities {
+        CertificateAuthorities::System => system_roots(),
+        CertificateAuthorities::Bundled => bundled_roots(),
+        CertificateAuthorities::File(path) => roots_of(path)?,
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Problem::unavailable("TLS", &error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// Plain X25519 before its post-quantum hybrid: the hybrid costs a larger hello and more work on each
+/// of the many connections to a service that the operator chose.
+fn provider() -> CryptoProvider {
+    use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+    CryptoProvider {
+        kx_groups: vec![X25519, SECP256R1, SECP384R1, X25519MLKEM768],
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// The system's authorities, or the bundled ones where it has none (a container from scratch).
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        bundled_roots()
+    } else {
+        roots
+    }
+}
+
+fn bundled_roots() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+fn roots_of(path: &Path) -> Result<RootCertStore, Problem> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        Problem::unavailable(&path.display().to_string(), &error.to_string())
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
+        let certificate = certificate.map_err(|error| unusable(&error))?;
+        roots.add(certificate).map_err(|error| unusable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable(&"holds no certificate in PEM form"));
+    }
+    Ok(roots)
+}
