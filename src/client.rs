@@ -1,1 +1,9 @@
-//! Who the client is: the one key that caps, limiter and logs share.
+//! Who the client is: the address that limits and logs go by, and the one key made of it.
+
+mod key;
+mod peer;
+mod proxies;
+
+pub use key::ClientKey;
+pub use peer::Peer;
+pub use proxies::identify;

@@ -1,1 +1,22 @@
-//! Everything that is HTTP about a request: URLs, layers, limiter, handlers, problems.
+//! Everything that is HTTP about a request: its URL, its layers, its limits, its handler and the
+//! words of its answer. The only place that picks status codes; knows no sockets and no TLS.
+
+mod answer;
+mod branches;
+mod context;
+mod cors;
+mod handlers;
+mod host;
+mod layers;
+mod limiter;
+mod openapi;
+mod parameters;
+mod problem;
+mod route;
+mod routes;
+mod snapshot;
+mod trace;
+
+pub use self::layers::{Edge, edge};
+pub use self::openapi::openapi;
+pub use self::snapshot::{Current, Snapshot};

@@ -24,6 +24,7 @@ pub use self::call::{Call, Reply, Request};
 use self::clients::Clients;
 pub use self::failure::{Failure, Kind};
 pub use self::names::Names;
+pub use self::permits::Permit;
 use self::permits::Permits;
 use crate::config::{Problem, UpstreamSettings};
 

@@ -74,11 +74,16 @@ impl Upstream {
         self.start(request, permit)
     }
 
-    /// A call, if a permit is there now.
+    /// A permit, if one is there now.
     #[must_use]
-    pub fn call_if_free(self: &Arc<Self>, request: Request) -> Option<Call> {
-        let permit = self.permits.try_acquire()?;
-        Some(self.start(request, Some(permit)))
+    pub fn permit_if_free(&self) -> Option<Permit> {
+        self.permits.try_acquire()
+    }
+
+    /// A call that has its permit.
+    #[must_use]
+    pub fn call_with(self: &Arc<Self>, permit: Permit, request: Request) -> Call {
+        self.start(request, Some(permit))
     }
 
     fn start(self: &Arc<Self>, request: Request, permit: Option<Permit>) -> Call {
@@ -205,18 +210,16 @@ impl Call {
     }
 
     /// Reads the reply to its end in the background, discarding it, for at most the upstream's
-    /// `linger`. A call that still waits for its permit just ends. `held` is dropped with the call.
-    pub fn linger(self, held: impl Send + 'static) {
+    /// `linger`. A call that still waits for its permit just ends.
+    pub fn linger(self) {
         if !self.progress.has_permit.load(Ordering::Relaxed) {
             return;
         }
         self.progress.unwanted.store(true, Ordering::Relaxed);
         let limit: Duration = self.upstream.settings.linger;
         let lingering = self.upstream.common.lingering.clone();
-        lingering.spawn(async move {
-            let _held = held;
-            let _ = timeout(limit, self.exchange).await;
-        });
+        // When the time is over, the call is dropped, and its connection with it.
+        lingering.spawn(timeout(limit, self.exchange));
     }
 }
 

@@ -134,9 +134,7 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<Kind> {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return http1_kind(error);
     }
-    error
-        .downcast_ref::<io::Error>()
-        .and_then(|error| io_kind(error))
+    error.downcast_ref::<io::Error>().and_then(io_kind)
 }
 
 fn http2_kind(error: &h2::Error) -> Option<Kind> {

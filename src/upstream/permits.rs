@@ -17,7 +17,7 @@ pub(super) struct Permits {
 }
 
 /// The right to make one call; given back when dropped.
-pub(super) type Permit = OwnedSemaphorePermit;
+pub type Permit = OwnedSemaphorePermit;
 
 impl Permits {
     /// `max_calls` permits.

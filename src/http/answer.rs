@@ -1,0 +1,156 @@
+//! From the end of a gather to the answer: bodies embedded as they came, or a problem.
+
+mod body;
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use ::http::{HeaderName, HeaderValue, StatusCode};
+use axum::body::Body;
+use axum::response::Response;
+
+use self::body::Segments;
+use super::problem::{FailedBranch, ProblemDetails, ProblemKind};
+use super::route::Route;
+use crate::config::{FailureStatus, Shape};
+use crate::gather::{self, Outcome, Verdict};
+use crate::upstream::{Failure, Kind, Reply};
+
+type Gathered = gather::Gathered<Reply, Failure>;
+
+/// The header that says how a gather went, a dictionary of RFC 9651.
+const GATHER: HeaderName = HeaderName::from_static("gather");
+
+/// The answer to a gather that is over.
+///
+/// # Errors
+/// The problem of a gather that is not worth an answer.
+pub(super) fn answer(route: &Arc<Route>, gathered: Gathered) -> Result<Response, ProblemDetails> {
+    let summary = summary(route, &gathered);
+    match gathered.verdict {
+        Verdict::Met => Ok(success(route, gathered, summary)),
+        Verdict::Failed | Verdict::DeadlineExceeded => {
+            Err(failure(route, &gathered).with_header(GATHER, summary))
+        }
+    }
+}
+
+fn success(route: &Route, gathered: Gathered, summary: HeaderValue) -> Response {
+    let one = route.settings.policy.answers_one();
+    let mut segments = Segments::default();
+    for (branch, settings) in gathered.branches.into_iter().zip(&route.settings.branches) {
+        let Outcome::Succeeded(reply) = branch.outcome else {
+            continue;
+        };
+        match (one, route.settings.shape) {
+            (true, _) => {}
+            (false, Shape::Array) => segments.push_element(),
+            (false, Shape::Object) => segments.push_member(&settings.name),
+        }
+        segments.push_reply(reply);
+    }
+    match (one, route.settings.shape) {
+        (true, _) => {}
+        (false, Shape::Array) => segments.end_array(),
+        (false, Shape::Object) => segments.end_object(),
+    }
+    let mut response = Response::new(Body::new(segments.into_body()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(GATHER, summary);
+    response
+}
+
+fn failure(route: &Route, gathered: &Gathered) -> ProblemDetails {
+    let failed = failed_branches(route, gathered);
+    let gateway = route.failure_status == FailureStatus::Gateway;
+    let policy = route.settings.policy.name();
+    let (missing, total) = (failed.len(), gathered.branches.len());
+    let problem = if gathered.verdict == Verdict::DeadlineExceeded {
+        let status = if gateway {
+            StatusCode::GATEWAY_TIMEOUT
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        let detail = format!("the deadline came before policy {policy} was met");
+        ProblemDetails::new(ProblemKind::DeadlineExceeded, status, detail)
+    } else if failed
+        .iter()
+        .any(|branch| branch.kind == Kind::Overloaded.name())
+    {
+        let detail = "the service has as many calls or bytes of replies as it may hold at once";
+        ProblemDetails::new(
+            ProblemKind::Overloaded,
+            StatusCode::SERVICE_UNAVAILABLE,
+            detail,
+        )
+        // Apart, so that those who are refused together do not come back together.
+        .with_retry_after(fastrand::u64(1..=3))
+    } else {
+        let status = if gateway {
+            StatusCode::BAD_GATEWAY
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        let detail =
+            format!("{missing} of {total} branches failed, and policy {policy} cannot be met");
+        ProblemDetails::new(ProblemKind::GatherFailed, status, detail)
+    };
+    problem.with_branches(failed)
+}
+
+fn failed_branches(route: &Route, gathered: &Gathered) -> Vec<FailedBranch> {
+    let branches = gathered.branches.iter().enumerate();
+    let failed = branches.filter_map(|(index, branch)| {
+        let failure = failure_of(&branch.outcome)?;
+        let (settings, upstream) = route.branch(index);
+        Some(FailedBranch {
+            branch: settings.name.to_string(),
+            upstream: upstream.settings().name.to_string(),
+            kind: failure.kind.name(),
+            status: failure.status,
+            elapsed_ms: milliseconds(branch.elapsed),
+        })
+    });
+    failed.collect()
+}
+
+/// Why a branch is missing, if it is.
+fn failure_of(outcome: &Outcome<Reply, Failure>) -> Option<Failure> {
+    match outcome {
+        Outcome::Failed(failure) => Some(*failure),
+        Outcome::TimedOut => Some(Failure::of(Kind::Timeout)),
+        Outcome::NotStarted | Outcome::Unfinished | Outcome::Succeeded(_) => None,
+    }
+}
+
+/// `total=3, ok=2, failed=1, missing=("orders")`.
+fn summary(route: &Route, gathered: &Gathered) -> HeaderValue {
+    let branches = gathered.branches.iter().zip(&route.settings.branches);
+    let mut ok = 0;
+    let mut failed = 0;
+    let mut missing = String::new();
+    for (branch, settings) in branches {
+        if failure_of(&branch.outcome).is_some() {
+            failed += 1;
+            let space = if missing.is_empty() { "" } else { " " };
+            // Writing to a string cannot fail; names are plain words.
+            let _ = write!(missing, "{space}\"{}\"", settings.name);
+        } else if matches!(branch.outcome, Outcome::Succeeded(_)) {
+            ok += 1;
+        }
+    }
+    let total = gathered.branches.len();
+    let mut text = format!("total={total}, ok={ok}, failed={failed}");
+    if failed > 0 {
+        let _ = write!(text, ", missing=({missing})");
+    }
+    HeaderValue::from_str(&text).expect("numbers and plain words are a header value")
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

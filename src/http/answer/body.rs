@@ -1,0 +1,109 @@
+//! The body of a gathered answer: small ones as one piece, large ones without a copy.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::upstream::{Reply, Reservation};
+
+/// Up to this many bytes, one copy is cheaper than several pieces to write.
+const SMALL: usize = 16 * 1024;
+
+/// The pieces of a body that is being put together.
+#[derive(Default)]
+pub(super) struct Segments {
+    pieces: Vec<Bytes>,
+    reservations: Vec<Reservation>,
+    has_elements: bool,
+}
+
+impl Segments {
+    /// Begins the next element of an array.
+    pub(super) fn push_element(&mut self) {
+        let separator: &[u8] = if self.has_elements { b"," } else { b"[" };
+        self.pieces.push(Bytes::from_static(separator));
+        self.has_elements = true;
+    }
+
+    /// Begins the next member of an object. Names are plain words and need no escaping.
+    pub(super) fn push_member(&mut self, name: &str) {
+        let separator = if self.has_elements { ',' } else { '{' };
+        self.pieces
+            .push(Bytes::from(format!("{separator}\"{name}\":")));
+        self.has_elements = true;
+    }
+
+    /// A reply, as it came.
+    pub(super) fn push_reply(&mut self, reply: Reply) {
+        self.pieces.push(reply.body);
+        self.reservations.push(reply.reservation);
+    }
+
+    /// Ends an array.
+    pub(super) fn end_array(&mut self) {
+        self.pieces.push(Bytes::from_static(if self.has_elements {
+            b"]"
+        } else {
+            b"[]"
+        }));
+    }
+
+    /// Ends an object.
+    pub(super) fn end_object(&mut self) {
+        self.pieces.push(Bytes::from_static(if self.has_elements {
+            b"}"
+        } else {
+            b"{}"
+        }));
+    }
+
+    /// The finished body.
+    pub(super) fn into_body(self) -> AnswerBody {
+        let length: usize = self.pieces.iter().map(Bytes::len).sum();
+        let pieces = if self.pieces.len() > 1 && length <= SMALL {
+            let mut joined = BytesMut::with_capacity(length);
+            self.pieces.into_iter().for_each(|piece| joined.put(piece));
+            VecDeque::from([joined.freeze()])
+        } else {
+            self.pieces.into()
+        };
+        AnswerBody {
+            pieces,
+            left: length as u64,
+            _reservations: self.reservations,
+        }
+    }
+}
+
+/// A body of known length. What it holds counts as held until it has been sent or dropped.
+pub(super) struct AnswerBody {
+    pieces: VecDeque<Bytes>,
+    left: u64,
+    _reservations: Vec<Reservation>,
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,98 @@
+//! The branches of one gather: what each calls, and what each call carries.
+
+use std::sync::Arc;
+
+use ::http::HeaderMap;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::layers::X_REQUEST_ID;
+use super::parameters::Parameters;
+use super::problem::ProblemDetails;
+use super::route::Route;
+use super::trace::TRACEPARENT;
+use crate::gather::Branches;
+use crate::upstream::{Call, Failure, Reply, Request};
+
+/// The calls that a gather may make, all of them ready to start.
+pub(super) struct RouteCalls {
+    route: Arc<Route>,
+    requests: Vec<Request>,
+}
+
+impl RouteCalls {
+    /// The calls for one request of `route`.
+    ///
+    /// # Errors
+    /// 400 when a parameter cannot be put into a target.
+    pub(super) fn new(
+        route: &Arc<Route>,
+        context: &Context,
+        parameters: &Parameters<'_>,
+    ) -> Result<Self, ProblemDetails> {
+        let branches = 0..route.settings.branches.len();
+        let requests = branches.map(|branch| request(route, branch, context, parameters));
+        Ok(Self {
+            requests: requests.collect::<Result<_, _>>()?,
+            route: route.clone(),
+        })
+    }
+
+    /// The request of a branch that starts now. A branch starts once, but may have been held back.
+    fn request(&self, branch: usize) -> Request {
+        let mut request = self.requests[branch].clone();
+        if let Some(timeout) = self.route.plan.branches[branch].timeout {
+            request.deadline = request.deadline.min(Instant::now() + timeout);
+        }
+        request
+    }
+}
+
+impl Branches for RouteCalls {
+    type Reply = Reply;
+    type Failure = Failure;
+    type Call = Call;
+
+    fn start(&mut self, branch: usize) -> Call {
+        self.route.branch(branch).1.call(self.request(branch))
+    }
+
+    fn hedge(&mut self, branch: usize) -> Option<Call> {
+        let upstream = self.route.branch(branch).1;
+        let permit = upstream.permit_if_free()?;
+        let allowed = self.route.hedge_budget.withdraw();
+        allowed.then(|| upstream.call_with(permit, self.request(branch)))
+    }
+
+    fn linger(&mut self, _branch: usize, call: Call) {
+        call.linger();
+    }
+}
+
+fn request(
+    route: &Route,
+    branch: usize,
+    context: &Context,
+    parameters: &Parameters<'_>,
+) -> Result<Request, ProblemDetails> {
+    let (settings, _) = route.branch(branch);
+    let query = parameters.query_for(settings)?;
+    let url = settings
+        .target
+        .url(parameters.path(), &query)
+        .map_err(|bad| ProblemDetails::bad_parameter(&bad.name, bad.reason))?;
+    let mut headers = HeaderMap::with_capacity(8 + settings.forward_headers.len());
+    headers.insert(X_REQUEST_ID, context.request_id.clone());
+    headers.insert(TRACEPARENT, context.trace.span());
+    for name in &settings.forward_headers {
+        for value in parameters.headers.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    Ok(Request {
+        url,
+        headers,
+        select: settings.select.clone(),
+        deadline: parameters.deadline,
+    })
+}

@@ -1,0 +1,69 @@
+//! What is known of a request before its handler runs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::problem::ProblemDetails;
+use super::snapshot::Snapshot;
+use super::trace::Trace;
+use crate::client::identify;
+
+/// The longest `x-request-id` that is taken over from a trusted proxy.
+const LONGEST_REQUEST_ID: usize = 128;
+
+/// Made once for each request, in the outermost layer; shared by the layers and the handler.
+pub(super) struct Context {
+    /// Routes, upstreams and limits, to the request's end.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// When the request's head was complete: deadlines count from here.
+    pub(super) arrived: Instant,
+    /// The address that limits and logs go by.
+    pub(super) client: IpAddr,
+    /// Ours, or a trusted proxy's.
+    pub(super) request_id: HeaderValue,
+    /// The trace that calls are part of.
+    pub(super) trace: Trace,
+}
+
+impl Context {
+    /// The context of a request that has just arrived from `peer`.
+    pub(super) fn new(snapshot: Arc<Snapshot>, peer: IpAddr, headers: &HeaderMap) -> Arc<Self> {
+        let arrived = Instant::now();
+        let client = identify(peer, headers, &snapshot.server.trusted_proxies);
+        let believed = snapshot
+            .server
+            .trusts(peer.to_canonical())
+            .then_some(headers);
+        let trace = believed
+            .and_then(Trace::continued)
+            .unwrap_or_else(Trace::begun);
+        let request_id = believed.and_then(request_id).unwrap_or_else(|| trace.id());
+        Arc::new(Self {
+            snapshot,
+            arrived,
+            client,
+            request_id,
+            trace,
+        })
+    }
+
+    /// The context of the request that is being handled.
+    ///
+    /// # Errors
+    /// A bug: every request passes the outermost layer first.
+    pub(super) fn of(parts: &Parts) -> Result<&Arc<Self>, ProblemDetails> {
+        parts.extensions.get().ok_or_else(ProblemDetails::internal)
+    }
+}
+
+/// An incoming request id, if it is one that is safe to repeat anywhere.
+fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get("x-request-id")?;
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let fits = (1..=LONGEST_REQUEST_ID).contains(&id.len());
+    (fits && id.as_bytes().iter().all(harmless)).then(|| id.clone())
+}

@@ -1,0 +1,58 @@
+//! What each URL does: extract, call one function, respond.
+
+use std::sync::Arc;
+
+use ::http::header::ALLOW;
+use ::http::{HeaderValue, StatusCode};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::Response;
+
+use super::answer::answer;
+use super::branches::RouteCalls;
+use super::context::Context;
+use super::cors;
+use super::parameters::Parameters;
+use super::problem::{ProblemDetails, ProblemKind};
+use super::route::Route;
+use crate::gather;
+
+/// Gathers, and answers with what the policy makes of the replies.
+pub(super) async fn gather(
+    State(route): State<Arc<Route>>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Result<Response, ProblemDetails> {
+    let (parts, _) = request.into_parts();
+    route.check_enabled()?;
+    let parameters = Parameters::parse(&route.settings, &path, &parts)?;
+    let calls = RouteCalls::new(&route, Context::of(&parts)?, &parameters)?;
+    route.hedge_budget.deposit();
+    let gathered = gather::run(&route.plan, parameters.deadline, calls).await;
+    answer(&route, gathered)
+}
+
+/// OPTIONS: lets a browser ask whether its page may call.
+pub(super) async fn preflight(request: Request) -> Result<Response, ProblemDetails> {
+    let (parts, _) = request.into_parts();
+    let allowed = &Context::of(&parts)?.snapshot.server.cors_allow_origins;
+    cors::preflight(allowed, &parts.headers).ok_or_else(refused_method)
+}
+
+/// Any other method of a path that exists.
+pub(super) async fn method_not_allowed() -> ProblemDetails {
+    refused_method()
+}
+
+/// Any other path.
+pub(super) async fn not_found() -> ProblemDetails {
+    let detail = "no route has this path";
+    ProblemDetails::new(ProblemKind::NotFound, StatusCode::NOT_FOUND, detail)
+}
+
+fn refused_method() -> ProblemDetails {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let detail = "this path answers GET and HEAD";
+    ProblemDetails::new(ProblemKind::MethodNotAllowed, status, detail)
+        .with_header(ALLOW, HeaderValue::from_static("GET, HEAD"))
+}

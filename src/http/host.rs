@@ -1,0 +1,40 @@
+//! Which site a request is for: exactly one valid Host (RFC 9112 section 3.2).
+
+use ::http::header::HOST;
+use ::http::request::Parts;
+use ::http::uri::Authority;
+
+use super::problem::ProblemDetails;
+
+/// Refuses a request without, with several, or with a malformed Host.
+///
+/// # Errors
+/// 400, which says which of these it is.
+pub(super) fn check_host(parts: &Parts) -> Result<(), ProblemDetails> {
+    let mut lines = parts.headers.get_all(HOST).iter();
+    let refuse = |detail| Err(ProblemDetails::bad_request(detail));
+    match (lines.next(), lines.next()) {
+        (Some(_), Some(_)) => refuse("the request has more than one Host header"),
+        (Some(host), None) => match Authority::try_from(host.as_bytes()) {
+            Ok(host) if is_host(&host) => Ok(()),
+            _ => refuse("the Host header is not a host name or address with an optional port"),
+        },
+        // HTTP/2 has it in :authority, HTTP/1.0 need not have it.
+        (None, None) if parts.uri.authority().is_some_and(is_host) => Ok(()),
+        (None, None) if parts.version < ::http::Version::HTTP_11 => Ok(()),
+        (None, _) => refuse("the request has no Host header"),
+    }
+}
+
+fn is_host(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let port = text
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .map(|(_, port)| port);
+    let port_is_valid = match port {
+        Some(port) if !port.ends_with(']') => port.is_empty() || port.parse::<u16>().is_ok(),
+        _ => true,
+    };
+    port_is_valid && !authority.host().is_empty() && !text.contains('@')
+}

@@ -1,0 +1,98 @@
+//! What a request asks for: its deadline, and what it passes on to the branches.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use ::http::HeaderMap;
+use ::http::request::Parts;
+use axum::extract::RawPathParams;
+use axum::extract::rejection::RawPathParamsRejection;
+use tokio::time::Instant;
+use url::form_urlencoded;
+
+use super::context::Context;
+use super::problem::ProblemDetails;
+use crate::config::{BranchSettings, RouteSettings};
+
+/// The parameters of one request, parsed.
+pub(super) struct Parameters<'a> {
+    path: Vec<(&'a str, &'a str)>,
+    query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub(super) headers: &'a HeaderMap,
+    /// The one instant that the whole gather goes by.
+    pub(super) deadline: Instant,
+}
+
+impl<'a> Parameters<'a> {
+    /// Parses what `parts` say against what the route allows.
+    ///
+    /// # Errors
+    /// 400, which says what is allowed.
+    pub(super) fn parse(
+        route: &RouteSettings,
+        path: &'a Result<RawPathParams, RawPathParamsRejection>,
+        parts: &'a Parts,
+    ) -> Result<Self, ProblemDetails> {
+        let arrived = Context::of(parts)?.arrived;
+        let path = path
+            .as_ref()
+            .map_err(|_| ProblemDetails::bad_request("the path is not UTF-8"))?;
+        let query = parts.uri.query().unwrap_or("");
+        let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+        let deadline = arrived + timeout(&query, route)?;
+        Ok(Self {
+            path: path.iter().collect(),
+            query,
+            headers: &parts.headers,
+            deadline,
+        })
+    }
+
+    /// The path parameters, percent-decoded.
+    pub(super) fn path(&self) -> &[(&'a str, &'a str)] {
+        &self.path
+    }
+
+    /// The query parameters that `branch` passes on, decoded.
+    ///
+    /// # Errors
+    /// 400 for one that is there more than once: which of them counts is not ours to guess.
+    pub(super) fn query_for<'b>(
+        &'b self,
+        branch: &'b BranchSettings,
+    ) -> Result<Vec<(&'b str, &'b str)>, ProblemDetails> {
+        let mut forwarded = Vec::new();
+        for name in &branch.forward_query {
+            let mut values = self
+                .query
+                .iter()
+                .filter(|(key, _)| key.as_ref() == name.as_ref());
+            if let Some((_, value)) = values.next() {
+                forwarded.push((name.as_ref(), value.as_ref()));
+            }
+            if values.next().is_some() {
+                return Err(ProblemDetails::bad_parameter(name, "must not be repeated"));
+            }
+        }
+        Ok(forwarded)
+    }
+}
+
+/// What `?timeout=MS` says, or the route's own.
+fn timeout(
+    query: &[(Cow<'_, str>, Cow<'_, str>)],
+    route: &RouteSettings,
+) -> Result<Duration, ProblemDetails> {
+    let mut given = query.iter().filter(|(name, _)| name == "timeout");
+    let Some((_, value)) = given.next() else {
+        return Ok(route.timeout);
+    };
+    let milliseconds = Some(value)
+        .filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|value| value.parse().ok())
+        .map(Duration::from_millis);
+    match (milliseconds, given.next()) {
+        (Some(timeout), None) if !timeout.is_zero() && timeout <= route.max_timeout => Ok(timeout),
+        _ => Err(ProblemDetails::invalid_timeout(route.max_timeout)),
+    }
+}

@@ -1,0 +1,113 @@
+//! W3C Trace Context: which trace a request and its calls belong to.
+
+use std::fmt::Write;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The header (W3C Trace Context, section 3.2).
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A trace, begun here or continued from a trusted peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trace {
+    id: u128,
+    sampled: bool,
+}
+
+impl Trace {
+    /// A trace of our own.
+    pub(super) fn begun() -> Self {
+        // All zeroes would not be valid (section 3.2.2.3).
+        Self {
+            id: fastrand::u128(1..),
+            sampled: true,
+        }
+    }
+
+    /// The trace that `headers` continue, if they hold one valid `traceparent`.
+    pub(super) fn continued(headers: &HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(TRACEPARENT).iter();
+        let value = lines.next()?.to_str().ok()?;
+        let fields: Vec<&str> = value.split('-').collect();
+        let [version, id, parent, flags, rest @ ..] = fields.as_slice() else {
+            return None;
+        };
+        let known = *version != "ff" && (*version != "00" || rest.is_empty());
+        if lines.next().is_some() || !known || hex(version, 2).is_none() {
+            return None;
+        }
+        let id = hex(id, 32).filter(|id| *id != 0)?;
+        hex(parent, 16).filter(|parent| *parent != 0)?;
+        Some(Self {
+            id,
+            sampled: hex(flags, 2)? & 1 == 1,
+        })
+    }
+
+    /// The trace's id, 32 hexadecimal digits.
+    pub(super) fn id(self) -> HeaderValue {
+        header(&format!("{:032x}", self.id))
+    }
+
+    /// The header of one call: the trace with a span of its own.
+    pub(super) fn span(self) -> HeaderValue {
+        let span = fastrand::u64(1..);
+        let mut text = String::with_capacity(55);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "00-{:032x}-{span:016x}-{:02x}",
+            self.id,
+            u8::from(self.sampled)
+        );
+        header(&text)
+    }
+}
+
+/// `digits` lower-case hexadecimal digits as a number.
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (text.len() == digits && text.bytes().all(lower))
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("hexadecimal digits and dashes are a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn continued(value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, value.parse().unwrap());
+        Trace::continued(&headers).map(|trace| trace.span().to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_valid_trace_is_continued_with_a_span_of_our_own() {
+        let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let ours = continued(theirs).unwrap();
+        assert_eq!(ours[..36], theirs[..36]);
+        assert_eq!(ours[52..], theirs[52..]);
+        assert_ne!(ours, theirs);
+        assert!(continued(&ours).is_some());
+    }
+
+    #[test]
+    fn nonsense_begins_a_new_trace() {
+        for nonsense in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(continued(nonsense), None, "{nonsense}");
+        }
+    }
+}
