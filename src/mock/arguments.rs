@@ -75,7 +75,7 @@ fn paths() -> String {
     let mut text = String::from(
         "Paths:\n  Every path answers as the options say, except these. DELAY is as in --delay,\n  \
          SIZE is bytes (\"1MiB\"), PLACE is start (before the status), head, body or end (before\n  \
-         the last byte). `?delay=DELAY` puts a pause before any of them. HTTP/1.1 only: (1).\n\n",
+         the last byte). `?delay=DELAY` puts a pause before any but the last three.\n  (1) marks what only HTTP/1.1 can do.\n\n",
     );
     for (path, what) in FAULTS {
         text.push_str(&format!("  {path:<28} {what}\n"));

@@ -130,32 +130,29 @@ pub(super) fn answer<'a>(
         (name, parameter) => find(name, parameter, usual),
     };
     found
-        .and_then(|found| delayed(found, asked.query, usual))
+        .and_then(|found| delayed(found, asked.query))
         .unwrap_or_else(|| {
             let error = br#"{"error":"no such fault; `gatherd mock --help` lists them"}"#;
             Answer::Reply(Reply::json(404, Bytes::from_static(error)))
         })
 }
 
-/// The answer after the pause that `?delay=` asks for; none when that is not a delay.
-fn delayed(answer: Answer, query: Option<&str>, usual: &Usual) -> Option<Answer> {
+/// The answer after the pause that `?delay=` asks for; none when that is not a delay, or the answer
+/// is the usual one, which has its own.
+fn delayed(answer: Answer, query: Option<&str>) -> Option<Answer> {
     let mut pairs = query.unwrap_or_default().split('&');
     let Some(delay) = pairs.find_map(|pair| pair.strip_prefix("delay=")) else {
         return Some(answer);
     };
     let pause = pause(&parse_delay(delay).ok()?);
-    Some(match answer {
-        Answer::Raw(steps) => Answer::Raw(pause.into_iter().chain(steps).collect()),
+    match answer {
+        Answer::Raw(steps) => Some(Answer::Raw(pause.into_iter().chain(steps).collect())),
         Answer::Reply(mut reply) => {
             reply.before.splice(0..0, pause);
-            Answer::Reply(reply)
+            Some(Answer::Reply(reply))
         }
-        Answer::Usual | Answer::LastReply | Answer::Leave(_) | Answer::Stale(_) => {
-            let mut reply = usual.reply();
-            reply.before.extend(pause);
-            Answer::Reply(reply)
-        }
-    })
+        Answer::Usual | Answer::LastReply | Answer::Leave(_) | Answer::Stale(_) => None,
+    }
 }
 
 fn find(name: &str, parameter: &str, usual: &Usual) -> Option<Answer> {

@@ -155,10 +155,12 @@ enum Turn {
 impl Turn {
     /// The turn of the request that is number `served` on its connection.
     fn new(head: Head, served: u64, usual: &Usual) -> Self {
-        if matches!(head.answer, Answer::Usual) && !head.last && head.method != "HEAD" {
-            if let Some(written) = usual.at_once() {
-                return Self::AtOnce(written);
-            }
+        if matches!(head.answer, Answer::Usual)
+            && !head.last
+            && head.method != "HEAD"
+            && let Some(written) = usual.at_once()
+        {
+            return Self::AtOnce(written);
         }
         let mut last = head.last;
         let reply = match head.answer {

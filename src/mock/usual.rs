@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::script::{Framing, Reply, Step};
+use super::script::{Reply, Step};
 use crate::config::MockSettings;
 
 const FAILED: &[u8] = br#"{"error":"the mock fails this share of its replies"}"#;
@@ -16,8 +16,8 @@ pub(super) struct Usual {
     body: Bytes,
     delay: RangeInclusive<Duration>,
     failure_rate: f64,
-    /// The whole 200 as HTTP/1.1 writes it.
-    written: Bytes,
+    /// The whole 200 as HTTP/1.1 writes it, when there never is another reply nor a delay.
+    written: Option<Bytes>,
 }
 
 impl Usual {
@@ -26,7 +26,8 @@ impl Usual {
         let body = Bytes::from(settings.body.clone());
         let head = Reply::json(200, body.clone()).head();
         Self {
-            written: [head.as_ref(), body.as_ref()].concat().into(),
+            written: (settings.delay.end().is_zero() && settings.failure_rate <= 0.0)
+                .then(|| [head.as_ref(), body.as_ref()].concat().into()),
             body,
             delay: settings.delay.clone(),
             failure_rate: settings.failure_rate,
@@ -49,10 +50,10 @@ impl Usual {
         reply
     }
 
-    /// The reply as HTTP/1.1 writes it when there is nothing to wait for: the common case of load
-    /// tests, without any allocation.
+    /// The reply as HTTP/1.1 writes it, when nothing is to be drawn: the common case of load tests,
+    /// without any allocation.
     pub(super) fn at_once(&self) -> Option<Bytes> {
-        (self.delay.end().is_zero() && !self.fails()).then(|| self.written.clone())
+        self.written.clone()
     }
 
     fn fails(&self) -> bool {
@@ -70,6 +71,7 @@ pub(super) fn pause(range: &RangeInclusive<Duration>) -> Option<Step> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::script::Framing;
     use super::*;
 
     fn usual(failure_rate: f64, delay: RangeInclusive<Duration>) -> Usual {
