@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fault::FAULTS;
 use crate::config::MockSettings;
 
-/// What `gatherd mock` may be told.
+/// Run the stand-in upstream, on its own.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = paths())]
 pub struct Arguments {

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::arguments::parse_delay;
 use super::script::{Cut, Framing, Reply, Step};
 use super::usual::{Usual, pause};
+use bodies::{block, broken_json, echo, size_of, sized};
 
+mod bodies;
 mod gzip;
 
 /// Every fault: its path and what it does, for the help.
@@ -196,8 +198,8 @@ fn reply(name: &str, parameter: &str, usual: &Usual) -> Option<Reply> {
         }
         ("length", "longer") => Reply::declaring(length + 10, vec![Step::Send(body), Step::Hang]),
         ("length", "shorter") => Reply::declaring(length - 1, vec![Step::Send(body)]),
-        ("size", size) => sized(bytes(size)?, Framing::Length(bytes(size)?)),
-        ("chunked", size) => sized(bytes(size)?, Framing::Chunked),
+        ("size", size) => sized(size_of(size)?, Framing::Length(size_of(size)?)),
+        ("chunked", size) => sized(size_of(size)?, Framing::Chunked),
         ("json", which) => Reply::json(200, broken_json(which)?),
         ("gzip", "") => {
             let mut reply = Reply::json(200, gzip::bomb());
@@ -283,89 +285,12 @@ fn raw(name: &str, parameter: &str) -> Option<Answer> {
         ],
         ("endless", "1xx") => vec![for_ever("HTTP/1.1 103 Early Hints\r\nlink: </>\r\n\r\n")],
         ("endless", "body") => {
-            let mut reply = sized(u64::MAX, Framing::Chunked);
-            reply.body.truncate(1);
-            reply.body.push(Step::Repeat(block(), u64::MAX));
+            let mut reply = sized(0, Framing::Chunked);
+            reply.body = vec![send("\""), Step::Repeat(block(), u64::MAX)];
             return Some(Answer::Reply(reply));
         }
         _ => return None,
     }))
-}
-
-fn bytes(size: &str) -> Option<u64> {
-    size.parse()
-        .ok()
-        .map(|size: bytesize::ByteSize| size.as_u64())
-}
-
-fn block() -> Bytes {
-    static BLOCK: [u8; 16 * 1024] = [b'x'; 16 * 1024];
-    Bytes::from_static(&BLOCK)
-}
-
-/// A valid JSON document of exactly `size` bytes (none for 0), made while it is sent.
-fn sized(size: u64, framing: Framing) -> Reply {
-    let block = block();
-    let block_size = block.len() as u64;
-    let mut reply = Reply::declaring(0, Vec::new());
-    reply.framing = framing;
-    reply.body = match size {
-        0 => Vec::new(),
-        1 => vec![Step::Send(Bytes::from_static(b"0"))],
-        _ => {
-            let (blocks, rest) = ((size - 2) / block_size, (size - 2) % block_size);
-            let rest = "x".repeat(usize::try_from(rest).unwrap_or_default()) + "\"";
-            let mut steps = vec![Step::Send(Bytes::from_static(b"\""))];
-            if blocks == 0 {
-                vec![Step::Send(format!("\"{rest}").into())]
-            } else {
-                steps.extend([Step::Repeat(block, blocks), Step::Send(rest.into())]);
-                steps
-            }
-        }
-    };
-    reply
-}
-
-fn broken_json(which: &str) -> Option<Bytes> {
-    Some(match which.split_once('/').unwrap_or((which, "")) {
-        ("bad", "") => Bytes::from_static(br#"{"time": "#),
-        ("two", "") => Bytes::from_static(br#"{"time": 1} {"time": 2}"#),
-        ("not-utf8", "") => Bytes::from_static(b"{\"name\": \"\xff\xfe\"}"),
-        ("empty", "") => Bytes::new(),
-        ("deep", depth) => {
-            let depth = depth.parse().ok().filter(|depth| *depth <= 1_000_000)?;
-            ("[".repeat(depth) + &"]".repeat(depth)).into()
-        }
-        _ => return None,
-    })
-}
-
-/// The request as JSON: header names in lower case, repeated ones joined by commas (RFC 9110,
-/// section 5.3), bytes that are not UTF-8 replaced.
-fn echo<'a>(asked: &Asked<'a>, headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Reply {
-    let mut fields = serde_json::Map::new();
-    for (name, value) in headers {
-        let value = String::from_utf8_lossy(value);
-        match fields.entry(name.to_ascii_lowercase()) {
-            serde_json::map::Entry::Vacant(vacant) => {
-                vacant.insert(Value::String(value.into_owned()));
-            }
-            serde_json::map::Entry::Occupied(mut seen) => {
-                if let Value::String(seen) = seen.get_mut() {
-                    seen.push_str(", ");
-                    seen.push_str(&value);
-                }
-            }
-        }
-    }
-    let Asked {
-        method,
-        path,
-        query,
-    } = asked;
-    let echo = json!({ "method": method, "path": path, "query": query, "headers": fields });
-    Reply::json(200, echo.to_string().into())
 }
 
 #[cfg(test)]
