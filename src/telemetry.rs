@@ -1,1 +1,9 @@
-//! What is it doing: logs and the admin listener.
+//! What is it doing: logs, and the admin listener for operators and their probes.
+//!
+//! It tells; it decides nothing. `app` sets the [`Readiness`] that [`admin`] shows.
+
+pub mod admin;
+pub mod logs;
+mod readiness;
+
+pub use readiness::{Readiness, State};
