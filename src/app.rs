@@ -1,1 +1,222 @@
 //! The composition root: binds, builds the snapshot, runs until told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Problem, Problems, Settings};
+use crate::http::{Current, Snapshot, edge};
+use crate::mock::{self, Mock};
+use crate::server::{self, Server, Stopper, raise_descriptor_limit, server_config};
+use crate::telemetry::admin::{self, Admin};
+use crate::telemetry::{Readiness, State, logs};
+use crate::upstream::{Buffers, Common, Names};
+
+/// How often clients that have been quiet are forgotten.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Everything bound and built; nothing is served yet.
+pub struct App {
+    servers: Vec<Server>,
+    admin: Option<Admin>,
+    mock: Option<Mock>,
+    current: Current,
+    drain_timeout: Duration,
+}
+
+/// Where an [`App`] listens.
+#[derive(Clone, Debug)]
+pub struct LocalAddrs {
+    /// HTTPS, in the order of the configuration.
+    pub https: Vec<SocketAddr>,
+    /// The admin listener.
+    pub admin: Option<SocketAddr>,
+    /// The mock upstream.
+    pub mock: Option<SocketAddr>,
+}
+
+/// Serves as configured until SIGTERM or SIGINT, and then drains; a second one ends at once.
+///
+/// # Errors
+/// What the machine does not have; nothing is served then.
+pub fn serve(settings: &Settings) -> Result<(), Problems> {
+    logs::init(&settings.log);
+    raise_descriptor_limit();
+    let runtime = runtime(settings.server.worker_threads)
+        .map_err(|error| Problem::unavailable("threads", error))?;
+    let app = bind(settings)?;
+    announce(settings, &app.local_addrs());
+    runtime.block_on(async {
+        let (first, second) =
+            stop_signals().map_err(|error| Problem::unavailable("signal handlers", error))?;
+        tokio::select! {
+            () = app.run_until(first.cancelled_owned()) => tracing::info!("stopped"),
+            () = second.cancelled() => tracing::warn!("stopped at once by a second signal"),
+        }
+        Ok(())
+    })
+}
+
+/// Binds every listener and builds everything that requests use.
+///
+/// # Errors
+/// All that is missing: files that cannot be read, addresses that are taken.
+pub fn bind(settings: &Settings) -> Result<App, Problems> {
+    let tls = server_config(&settings.tls)?;
+    let common = Common {
+        buffers: Buffers::new(settings.server.max_buffered),
+        names: Names::default(),
+        lingering: TaskTracker::new(),
+    };
+    let snapshot = Snapshot::new(settings, &common, None)?;
+    let mut problems = Vec::new();
+    let mut taken = |address: SocketAddr, error: std::io::Error| {
+        problems.push(Problem::unavailable(address, error));
+    };
+    let mut servers = Vec::new();
+    for address in &settings.server.https {
+        match server::bind(*address) {
+            Ok(listener) => servers.push(Server::new(listener, tls.clone(), &settings.server)),
+            Err(error) => taken(*address, error),
+        }
+    }
+    let admin = settings.admin.as_ref().and_then(|settings| {
+        admin::bind(settings)
+            .map_err(|error| taken(settings.listen, error))
+            .ok()
+    });
+    let mock = settings.mock.as_ref().and_then(|settings| {
+        mock::bind(settings)
+            .map_err(|error| taken(settings.listen, error))
+            .ok()
+    });
+    if !problems.is_empty() {
+        return Err(problems.into_iter().collect());
+    }
+    let current = Arc::new(ArcSwap::from_pointee(snapshot));
+    Ok(App {
+        servers,
+        admin,
+        mock,
+        current,
+        drain_timeout: settings.server.drain_timeout,
+    })
+}
+
+impl App {
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addrs(&self) -> LocalAddrs {
+        LocalAddrs {
+            https: self
+                .servers
+                .iter()
+                .filter_map(|server| server.local_addr().ok())
+                .collect(),
+            admin: self.admin.as_ref().map(Admin::local_addr),
+            mock: self.mock.as_ref().map(Mock::local_addr),
+        }
+    }
+
+    /// Serves until `shutdown`, then lets requests that run finish, for `drain_timeout` at most.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
+        let readiness = Readiness::new();
+        let admin = self.admin.map(|admin| admin.start(readiness.clone()));
+        if let Some(Err(error)) = &admin {
+            tracing::error!(%error, "the admin listener did not start");
+        }
+        // The mock outlasts the servers, so that gathers that run can finish.
+        let mock_stop = CancellationToken::new();
+        let mock = self
+            .mock
+            .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
+        let mock = mock.map(tokio::spawn);
+        let sweeper = tokio::spawn(sweep(self.current.clone()));
+        let stoppers: Vec<Stopper> = self.servers.iter().map(Server::stopper).collect();
+        let mut servers = JoinSet::new();
+        for server in self.servers {
+            servers.spawn(server.run(edge(self.current.clone())));
+        }
+        readiness.set(State::Ready);
+        tokio::select! {
+            () = shutdown => {}
+            // A listener ends by itself only when it is broken; the others go down with it.
+            ended = servers.join_next() => tracing::error!(?ended, "a listener ended"),
+        }
+        readiness.set(State::Draining);
+        tracing::info!(drain_timeout = ?self.drain_timeout, "stopping: requests that run may finish");
+        stoppers
+            .iter()
+            .for_each(|stopper| stopper.drain(self.drain_timeout));
+        while servers.join_next().await.is_some() {}
+        sweeper.abort();
+        mock_stop.cancel();
+        if let Some(mock) = mock {
+            // What it could not say by now is of no use to anybody.
+            let _ = mock.await;
+        }
+    }
+}
+
+async fn sweep(current: Current) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        current.load().sweep();
+    }
+}
+
+/// One core is served best by one thread without a scheduler between threads.
+fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
+    let mut builder = match worker_threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(worker_threads).enable_all().build()
+}
+
+/// Two tokens: cancelled by the first and by the second signal to stop.
+fn stop_signals() -> std::io::Result<(CancellationToken, CancellationToken)> {
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let tokens = [first.clone(), second.clone()];
+    tokio::spawn(async move {
+        for token in tokens {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok((first, second))
+}
+
+/// Says where it listens, and what a newcomer may try.
+fn announce(settings: &Settings, addrs: &LocalAddrs) {
+    for https in &addrs.https {
+        tracing::info!(address = %https, "listening for HTTPS");
+    }
+    if let Some(admin) = addrs.admin {
+        tracing::info!(address = %admin, "listening for operators: /livez and /readyz");
+    }
+    if let Some(mock) = addrs.mock {
+        tracing::info!(address = %mock, "the mock upstream answers here");
+    }
+    if let (true, Some(https), Some(route)) = (
+        settings.tls.self_signed,
+        addrs.https.first(),
+        settings.routes.first(),
+    ) {
+        let (port, path) = (https.port(), &route.path);
+        tracing::info!("try: curl -k https://localhost:{port}{path}");
+    }
+}

@@ -4,7 +4,7 @@ mod problems;
 mod settings;
 mod target;
 
-pub use problems::Problem;
+pub use problems::{Problem, Problems};
 pub use settings::{
     AdminSettings, AllowedOrigins, BranchSettings, CertificateAuthorities, FailureStatus,
     LogFormat, LogSettings, MockSettings, RateLimitSettings, RouteSettings, ServerSettings,

@@ -8,7 +8,7 @@ use axum::Router;
 use super::limiter::Limiter;
 use super::route::Route;
 use super::routes::router;
-use crate::config::{Problem, ServerSettings, Settings};
+use crate::config::{Problems, ServerSettings, Settings};
 use crate::upstream::{Common, Upstream};
 
 /// The snapshot that new requests load.
@@ -32,7 +32,7 @@ impl Snapshot {
         settings: &Settings,
         common: &Common,
         before: Option<&Self>,
-    ) -> Result<Self, Vec<Problem>> {
+    ) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let mut upstreams = Vec::new();
         for upstream in &settings.upstreams {
@@ -49,7 +49,7 @@ impl Snapshot {
             }
         }
         if !problems.is_empty() {
-            return Err(problems);
+            return Err(problems.into_iter().collect());
         }
         let routes = settings.routes.iter();
         let failure_status = settings.server.failure_status;

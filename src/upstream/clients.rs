@@ -77,7 +77,7 @@ impl Clients {
             tls: tls::client_config(&settings.ca)?,
         };
         let problem = |error: reqwest::Error| {
-            Problem::unavailable(&format!("upstreams.{}", settings.name), &error.to_string())
+            Problem::unavailable(format!("upstreams.{}", settings.name), error)
         };
         maker.client(Protocol::Http1).map_err(problem)?;
         let protocol = match (settings.http, settings.url.scheme()) {

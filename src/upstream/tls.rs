@@ -19,7 +19,7 @@ pub(super) fn client_config(authorities: &CertificateAuthorities) -> Result<Clie
     };
     let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Problem::unavailable("TLS", &error.to_string()))?
+        .map_err(|error| Problem::unavailable("TLS", error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
@@ -51,9 +51,7 @@ fn bundled_roots() -> RootCertStore {
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, Problem> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        Problem::unavailable(&path.display().to_string(), &error.to_string())
-    };
+    let unusable = |error: &dyn std::fmt::Display| Problem::unavailable(path.display(), error);
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
         let certificate = certificate.map_err(|error| unusable(&error))?;
