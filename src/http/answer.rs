@@ -151,6 +151,7 @@ fn summary(route: &Route, gathered: &Gathered) -> HeaderValue {
     HeaderValue::from_str(&text).expect("numbers and plain words are a header value")
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+/// A duration as APIs write it.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -28,6 +28,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Reset,
+        Self::Protocol,
+        Self::Status,
+        Self::TooLarge,
+        Self::InvalidBody,
+        Self::Overloaded,
+    ];
+
     /// The word for it in problems, logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
