@@ -1,1 +1,211 @@
 //! The command line: what was said, what it means, and the exit code.
+//!
+//! Problems go to standard error, one line each; standard output is for what a command prints.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Environment, MockSettings, Problem, Problems};
+
+mod advice;
+
+/// Wrong on the command line or in the file (`EX_USAGE` of sysexits.h).
+const USAGE: u8 = 64;
+
+/// Answers HTTPS clients by calling upstream services in parallel before a deadline.
+#[derive(Debug, Parser)]
+#[command(name = "gatherd", version, about, max_term_width = 100)]
+struct Line {
+    /// The config file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "config.toml",
+        global = true
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run; what gatherd does without a command.
+    Serve,
+    /// Tell every problem of the config file at once.
+    Check {
+        /// Show the effective config, secrets masked.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Print the JSON Schema of the config file, for editors.
+    Schema,
+    /// Print the OpenAPI 3.1 document of the configured routes.
+    Openapi,
+    /// Run the stand-in upstream on its own.
+    Mock(Mock),
+}
+
+/// The stand-in upstream; what is not said is the config file's built-in default.
+#[derive(Debug, Args)]
+struct Mock {
+    /// Where it listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1234",
+        value_parser = config::parse_address)]
+    listen: std::net::SocketAddr,
+    /// What a reply holds.
+    #[arg(long, value_name = "JSON")]
+    body: Option<String>,
+    /// How long a reply takes: 250ms, or 100ms..600ms.
+    #[arg(long, value_name = "DELAY", value_parser = config::parse_delay)]
+    delay: Option<std::ops::RangeInclusive<std::time::Duration>>,
+    /// Share of replies that are 500, from 0 to 1.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    failure_rate: Option<f64>,
+}
+
+/// Runs the program as the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are no errors and go to standard output; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match line.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            let _ = writeln!(io::stderr().lock(), "{problems}");
+            ExitCode::from(problems.exit_code())
+        }
+    }
+}
+
+impl Line {
+    fn run(self) -> Result<(), Problems> {
+        match &self.command {
+            None | Some(Command::Serve) => crate::app::serve(self.load()?.settings),
+            Some(Command::Check { print }) => self.check(*print),
+            Some(Command::Schema) => print_text(&pretty(&config::schema())),
+            Some(Command::Openapi) => {
+                print_text(&pretty(&crate::http::openapi(&self.load()?.settings)))
+            }
+            Some(Command::Mock(mock)) => mock.run(),
+        }
+    }
+
+    fn load(&self) -> Result<Config, Problems> {
+        config::load(&self.config, &Environment::of_process())
+    }
+
+    /// Standard output says what is fine, or with `--print` is a config file that means the same;
+    /// advice goes to standard error then.
+    fn check(&self, print: bool) -> Result<(), Problems> {
+        let config = self.load()?;
+        let advice = advice::of(&config.settings);
+        let name = self.config.display();
+        if print {
+            for line in &advice.warnings {
+                let _ = writeln!(io::stderr().lock(), "{name}: {line}");
+            }
+            return print_text(&config.print());
+        }
+        let mut text = format!("{name}: ok\n");
+        for line in advice.facts.iter().chain(&advice.warnings) {
+            text.push_str(&format!("{name}: {line}\n"));
+        }
+        print_text(&text)
+    }
+}
+
+impl Mock {
+    fn settings(&self) -> MockSettings {
+        let default = config::default_mock();
+        MockSettings {
+            listen: self.listen,
+            body: self.body.clone().unwrap_or(default.body),
+            delay: self.delay.clone().unwrap_or(default.delay),
+            failure_rate: self.failure_rate.unwrap_or(default.failure_rate),
+        }
+    }
+
+    fn run(&self) -> Result<(), Problems> {
+        let settings = self.settings();
+        Err(Problem::unavailable(settings.listen, "the mock is not built yet").into())
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse::<f64>()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Writes to standard output. A reader that has gone (`gatherd schema | head`) is no problem.
+fn print_text(text: &str) -> Result<(), Problems> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Problem::unavailable("standard output", error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_gatherd_serves_the_config_beside_it() {
+        let line = Line::try_parse_from(["gatherd"]).unwrap();
+        assert!(line.command.is_none());
+        assert_eq!(line.config, PathBuf::from("config.toml"));
+        let line = Line::try_parse_from(["gatherd", "check", "--config", "x.toml"]).unwrap();
+        assert_eq!(line.config, PathBuf::from("x.toml"));
+    }
+
+    #[test]
+    fn what_the_mock_is_not_told_is_the_built_in_default() {
+        let words = [
+            "gatherd",
+            "mock",
+            "--listen",
+            "127.0.0.1:0",
+            "--delay",
+            "1ms..2ms",
+        ];
+        let Some(Command::Mock(mock)) = Line::try_parse_from(words).unwrap().command else {
+            panic!("the command is mock");
+        };
+        let settings = mock.settings();
+        assert_eq!(settings.body, r#"{"time":250}"#);
+        assert_eq!(settings.delay.end().as_millis(), 2);
+    }
+
+    #[test]
+    fn a_wrong_share_is_refused() {
+        for wrong in ["-0.1", "1.1", "NaN", "x"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -83,7 +83,9 @@ fn settle(mut source: Source) -> Result<Config, Problems> {
     let merged = source.merged(&mut problems)?;
     let mut report = Report::new(&source, problems);
     let raw = load::extract(merged, &mut report);
-    let settings = raw.as_ref().and_then(|raw| check::settings(raw, &mut report));
+    let settings = raw
+        .as_ref()
+        .and_then(|raw| check::settings(raw, &mut report));
     match (report.finish(), raw.zip(settings)) {
         (None, Some((raw, settings))) => Ok(Config { settings, raw }),
         (Some(problems), _) => Err(problems),
@@ -118,8 +120,7 @@ pub fn parse_delay(text: &str) -> Result<RangeInclusive<Duration>, String> {
 /// # Errors
 /// What is allowed.
 pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    <SocketAddr as Syntax>::parse(text)
-        .ok_or_else(|| Expected::<SocketAddr>::new().to_string())
+    <SocketAddr as Syntax>::parse(text).ok_or_else(|| Expected::<SocketAddr>::new().to_string())
 }
 
 #[cfg(test)]

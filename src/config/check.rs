@@ -53,7 +53,9 @@ fn check_addresses(raw: &Raw, report: &mut Report<'_>) {
         listeners.push((Key::of("mock").name("listen"), raw.mock.listen.0));
     }
     for (position, (key, address)) in listeners.iter().enumerate() {
-        let other = listeners[..position].iter().find(|(_, other)| other == address);
+        let other = listeners[..position]
+            .iter()
+            .find(|(_, other)| other == address);
         // Port 0 is a free one each time.
         if let Some((other, _)) = other.filter(|_| address.port() != 0) {
             let value = Some(quoted(&address.to_string()));
@@ -65,7 +67,9 @@ fn check_addresses(raw: &Raw, report: &mut Report<'_>) {
 /// `[a-z][a-z0-9_]*`, as names of upstreams and branches are.
 fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
+        && name
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
 }
 
 /// What a name may be, for problems.

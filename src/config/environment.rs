@@ -45,7 +45,11 @@ impl Environment {
     /// The variables that stand for keys, by name, and those that try to and cannot.
     pub(super) fn overrides(&self) -> (Vec<Override>, Vec<Problem>) {
         let (mut overrides, mut problems) = (Vec::new(), Vec::new());
-        let mut named: Vec<_> = self.0.iter().filter_map(|(k, v)| Some((k.to_str()?, v))).collect();
+        let mut named: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|(k, v)| Some((k.to_str()?, v)))
+            .collect();
         named.sort_unstable();
         for (name, value) in named {
             let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
@@ -53,7 +57,11 @@ impl Environment {
             };
             match read(path, value) {
                 Ok((key, text)) => {
-                    overrides.push(Override { key, variable: name.to_owned(), text });
+                    overrides.push(Override {
+                        key,
+                        variable: name.to_owned(),
+                        text,
+                    });
                 }
                 Err(reason) => problems.push(Problem::said(name, reason)),
             }
@@ -65,7 +73,12 @@ impl Environment {
 /// Any iterator of names and values.
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 }
 
@@ -78,7 +91,9 @@ fn read(path: &str, value: &OsString) -> Result<(Key, String), &'static str> {
         return Err("[[routes]] cannot be set by the environment; write them in the file");
     }
     let text = value.to_str().ok_or("the value is not UTF-8")?;
-    let key = names.iter().fold(Key::default(), |key, name| key.name(name));
+    let key = names
+        .iter()
+        .fold(Key::default(), |key, name| key.name(name));
     Ok((key, text.to_owned()))
 }
 
@@ -104,7 +119,9 @@ impl Override {
             Step::Name(name) => Some(name.clone()),
             Step::Index(_) => None,
         });
-        let value = names.fold(self.value(), |value, name| Value::from(Dict::from([(name, value)])));
+        let value = names.fold(self.value(), |value, name| {
+            Value::from(Dict::from([(name, value)]))
+        });
         Serialized::defaults(value.into_dict().unwrap_or_default())
     }
 }
@@ -118,7 +135,9 @@ fn from_toml(toml: &Toml) -> Value {
         Toml::Datetime(time) => Value::from(time.value().to_string()),
         Toml::Array(list) => Value::from(list.iter().map(from_toml).collect::<Vec<_>>()),
         Toml::InlineTable(table) => {
-            let pairs = table.iter().map(|(name, value)| (name.to_owned(), from_toml(value)));
+            let pairs = table
+                .iter()
+                .map(|(name, value)| (name.to_owned(), from_toml(value)));
             Value::from(pairs.collect::<Dict>())
         }
     }
@@ -152,13 +171,23 @@ mod tests {
     fn values_are_toml_where_they_can_be_and_text_elsewhere() {
         let value = |text: &str| {
             let (key, variable) = (Key::default(), String::new());
-            Override { key, variable, text: text.to_owned() }.value()
+            Override {
+                key,
+                variable,
+                text: text.to_owned(),
+            }
+            .value()
         };
         assert_eq!(value("false").to_bool(), Some(false));
         assert_eq!(value("12").to_i128(), Some(12));
         assert_eq!(value("12s").as_str(), Some("12s"));
         assert_eq!(value("\"12\"").as_str(), Some("12"));
-        assert_eq!(value("[\"[::1]:1\", \"127.0.0.1:2\"]").into_array().map(|it| it.len()), Some(2));
+        assert_eq!(
+            value("[\"[::1]:1\", \"127.0.0.1:2\"]")
+                .into_array()
+                .map(|it| it.len()),
+            Some(2)
+        );
         assert_eq!(value("{\"time\":250}").as_str(), Some("{\"time\":250}"));
     }
 }

@@ -84,7 +84,10 @@ impl fmt::Display for Key {
 
 /// Whether TOML takes the key without quotes.
 fn is_bare(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 #[cfg(test)]
@@ -93,9 +96,16 @@ mod tests {
 
     #[test]
     fn a_key_is_written_as_toml_writes_it() {
-        let key = Key::of("routes").index(1).name("branches").index(0).name("target");
+        let key = Key::of("routes")
+            .index(1)
+            .name("branches")
+            .index(0)
+            .name("target");
         assert_eq!(key.to_string(), "routes[1].branches[0].target");
-        assert_eq!(Key::of("upstreams").name("a b").to_string(), "upstreams.\"a b\"");
+        assert_eq!(
+            Key::of("upstreams").name("a b").to_string(),
+            "upstreams.\"a b\""
+        );
     }
 
     #[test]

@@ -70,7 +70,10 @@ fn remove(value: &mut Value, path: &[String]) -> bool {
     match find(value, around) {
         Some(Value::Dict(_, dict)) => dict.remove(last).is_some(),
         Some(Value::Array(_, list)) => {
-            let index = last.parse::<usize>().ok().filter(|index| *index < list.len());
+            let index = last
+                .parse::<usize>()
+                .ok()
+                .filter(|index| *index < list.len());
             index.map(|index| list.remove(index)).is_some()
         }
         _ => false,

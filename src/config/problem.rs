@@ -33,7 +33,11 @@ impl Problems {
     /// The exit code of sysexits.h: 64 when anything is about what is *said*, else 69.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if self.0.iter().any(|problem| problem.class == Class::Said) { 64 } else { 69 }
+        if self.0.iter().any(|problem| problem.class == Class::Said) {
+            64
+        } else {
+            69
+        }
     }
 
     /// The problems, in the order of the file's lines.
@@ -71,7 +75,11 @@ impl Problem {
     #[must_use]
     pub(super) fn of_key(self, key: &Key, value: Option<String>) -> Self {
         let value = if key.is_secret() { None } else { value };
-        Self { key: Some(key.to_string()), value, ..self }
+        Self {
+            key: Some(key.to_string()),
+            value,
+            ..self
+        }
     }
 
     fn new(class: Class, subject: impl fmt::Display, reason: impl fmt::Display) -> Self {
@@ -163,7 +171,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_shown() {
-        let key = Key::of("upstreams").name("work").name("headers").name("authorization");
+        let key = Key::of("upstreams")
+            .name("work")
+            .name("headers")
+            .name("authorization");
         let problem = Problem::said("config.toml", "no").of_key(&key, Some(quoted("hush")));
         assert!(!problem.to_string().contains("hush"));
     }
@@ -172,7 +183,9 @@ mod tests {
     fn one_wrong_word_outweighs_everything_the_machine_lacks() {
         let missing = Problem::unavailable("127.0.0.1:443", "the address is taken");
         assert_eq!(Problems::from(missing.clone()).exit_code(), 69);
-        let both: Problems = [missing, Problem::said("config.toml", "no")].into_iter().collect();
+        let both: Problems = [missing, Problem::said("config.toml", "no")]
+            .into_iter()
+            .collect();
         assert_eq!(both.exit_code(), 64);
     }
 }

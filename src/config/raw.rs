@@ -169,13 +169,20 @@ impl Default for RateLimit {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { enabled: true, listen: Text(([127, 0, 0, 1], 9180).into()), allow: Vec::new() }
+        Self {
+            enabled: true,
+            listen: Text(([127, 0, 0, 1], 9180).into()),
+            allow: Vec::new(),
+        }
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: Text(LogFormat::Auto), level: Text(Level::INFO) }
+        Self {
+            format: Text(LogFormat::Auto),
+            level: Text(Level::INFO),
+        }
     }
 }
 

@@ -18,7 +18,11 @@ pub(super) struct Report<'a> {
 impl<'a> Report<'a> {
     /// A report on `source`, where `problems` have been found already.
     pub(super) fn new(source: &'a Source, problems: Vec<Problem>) -> Self {
-        Self { source, removed: Vec::new(), problems }
+        Self {
+            source,
+            removed: Vec::new(),
+            problems,
+        }
     }
 
     /// What the report is about.
@@ -52,7 +56,9 @@ impl<'a> Report<'a> {
     /// it cannot be judged.
     pub(super) fn is_broken(&self, key: &Key) -> bool {
         let key = self.original(key);
-        self.removed.iter().any(|removed| removed.is_within(&key) || key.is_within(removed))
+        self.removed
+            .iter()
+            .any(|removed| removed.is_within(&key) || key.is_within(removed))
     }
 
     /// A value that could not be read, at a key of the table as it is now; takes it for removed.
@@ -60,17 +66,26 @@ impl<'a> Report<'a> {
         match kind {
             Kind::UnknownField(name, known) => {
                 let near = nearest(name, known);
-                let hint = near.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
+                let hint =
+                    near.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
                 let known = known.join(", ");
-                self.said(key, None, format_args!("unknown key{hint}; allowed here: {known}"));
+                self.said(
+                    key,
+                    None,
+                    format_args!("unknown key{hint}; allowed here: {known}"),
+                );
                 if let (Some(near), Some(table)) = (near, key.parent()) {
                     self.removed.push(self.original(&table.name(near)));
+                } else if key.is_secret() {
+                    self.removed.push(self.original(key));
                 }
                 return;
             }
             Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
                 self.said(key, Some(shown(actual)), plain(expected));
             }
+            // Of a table that lost its wrong keys, the rest is no news.
+            _ if self.is_broken(key) => {}
             other => self.said(key, None, other),
         }
         self.removed.push(self.original(key));
@@ -81,26 +96,26 @@ impl<'a> Report<'a> {
         Problems::from_found(self.problems)
     }
 
-    fn push(
-        &mut self,
-        key: &Key,
-        value: Option<String>,
-        make: impl FnOnce(&str) -> Problem,
-    ) {
+    fn push(&mut self, key: &Key, value: Option<String>, make: impl FnOnce(&str) -> Problem) {
         let key = self.original(key);
         let (place, line) = self.source.place(&key);
-        self.problems.push(make(place).at_line(line).of_key(&key, value));
+        self.problems
+            .push(make(place).at_line(line).of_key(&key, value));
     }
 
     /// The key with positions as the file counts them, those taken out included.
     fn original(&self, key: &Key) -> Key {
-        key.steps().iter().fold(Key::default(), |list, step| match step {
-            Step::Name(_) => list.with(step.clone()),
-            Step::Index(index) => {
-                let kept = (0..).map(|at| list.index(at)).filter(|it| !self.removed.contains(it));
-                kept.into_iter().nth(*index).unwrap_or(list)
-            }
-        })
+        key.steps()
+            .iter()
+            .fold(Key::default(), |list, step| match step {
+                Step::Name(_) => list.with(step.clone()),
+                Step::Index(index) => {
+                    let kept = (0..)
+                        .map(|at| list.index(at))
+                        .filter(|it| !self.removed.contains(it));
+                    kept.into_iter().nth(*index).unwrap_or(list)
+                }
+            })
     }
 }
 
@@ -131,7 +146,10 @@ fn plain(expected: &str) -> &str {
 
 /// The known word that a mistyped one is most like, if any is like it.
 fn nearest(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    let near = known.iter().map(|known| (distance(word, known), *known)).min()?;
+    let near = known
+        .iter()
+        .map(|known| (distance(word, known), *known))
+        .min()?;
     (near.0 <= 1 + word.len() / 5).then_some(near.1)
 }
 

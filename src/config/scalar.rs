@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 mod syntax;
 
-pub(crate) use syntax::{Delay, PolicyName, Protocol};
 use syntax::{BoundedDuration, BoundedSize};
+pub(crate) use syntax::{Delay, PolicyName, Protocol};
 
 /// A duration from `MIN` to `MAX` milliseconds.
 pub(crate) type Period<const MIN: u64, const MAX: u64> = Text<BoundedDuration<MIN, MAX>>;

@@ -44,7 +44,9 @@ impl Secret {
             Self::Plain(value) => Ok(value.clone()),
             Self::Env(name) => {
                 let value = source.environment().value(name);
-                value.map(str::to_owned).ok_or_else(|| Missing::Env(name.clone()))
+                value
+                    .map(str::to_owned)
+                    .ok_or_else(|| Missing::Env(name.clone()))
             }
             Self::File(name) => {
                 let path = source.credential(name);
@@ -112,8 +114,14 @@ impl<'de> Visitor<'de> for SecretVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
         match Elsewhere::deserialize(MapAccessDeserializer::new(map))? {
-            Elsewhere { file: Some(path), env: None } => Ok(Secret::File(path)),
-            Elsewhere { file: None, env: Some(name) } => Ok(Secret::Env(name)),
+            Elsewhere {
+                file: Some(path),
+                env: None,
+            } => Ok(Secret::File(path)),
+            Elsewhere {
+                file: None,
+                env: Some(name),
+            } => Ok(Secret::Env(name)),
             Elsewhere { .. } => Err(A::Error::custom(format_args!("allowed: {ALLOWED}"))),
         }
     }
@@ -163,7 +171,10 @@ mod tests {
     fn a_secret_is_a_string_or_a_table_with_one_of_two_keys() {
         let parse = serde_json::from_str::<Secret>;
         assert_eq!(parse(r#""x""#).unwrap(), Secret::Plain("x".to_owned()));
-        assert_eq!(parse(r#"{"env":"X"}"#).unwrap(), Secret::Env("X".to_owned()));
+        assert_eq!(
+            parse(r#"{"env":"X"}"#).unwrap(),
+            Secret::Env("X".to_owned())
+        );
         for wrong in ["{}", r#"{"env":"X","file":"y"}"#, "1", r#"{"vault":"x"}"#] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

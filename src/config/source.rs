@@ -28,7 +28,10 @@ impl Source {
     /// Class 69 when the file cannot be read, class 64 when it is not TOML.
     pub(super) fn read(path: &Path, environment: &Environment) -> Result<Self, Problem> {
         let bytes = std::fs::read(path).map_err(|error| {
-            Problem::unavailable(path.display(), format_args!("cannot read the config file: {error}"))
+            Problem::unavailable(
+                path.display(),
+                format_args!("cannot read the config file: {error}"),
+            )
         })?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Problem::said(path.display(), "the config file is not UTF-8 text"))?;
@@ -62,8 +65,12 @@ impl Source {
         self.overrides = overrides;
         problems.extend(wrong);
         let file = Figment::from(Toml::string(self.document.raw()));
-        let all = self.overrides.iter().fold(file, |all, one| all.merge(one.provider()));
-        all.extract().map_err(|error| Problem::said(&self.name, error.kind))
+        let all = self
+            .overrides
+            .iter()
+            .fold(file, |all, one| all.merge(one.provider()));
+        all.extract()
+            .map_err(|error| Problem::said(&self.name, error.kind))
     }
 
     /// The environment.
@@ -87,16 +94,33 @@ impl Source {
 
     /// What the environment says for exactly this key, as plain text.
     pub(super) fn plain(&self, key: &Key) -> Option<Value> {
-        self.overrides.iter().rev().find(|one| one.key == *key)?.plain()
+        self.overrides
+            .iter()
+            .rev()
+            .find(|one| one.key == *key)?
+            .plain()
     }
 
     /// The file and line, or the environment variable, that a key's value comes from.
     pub(super) fn place(&self, key: &Key) -> (&str, Option<usize>) {
-        let variable = self.overrides.iter().rev().find(|one| key.is_within(&one.key));
-        match variable {
+        let exactly = |one: &&Override| key.is_within(&one.key);
+        // A table that only the environment makes.
+        let inside = |one: &&Override| one.key.is_within(key) && !self.has(key);
+        let mut latest = self.overrides.iter().rev();
+        match latest.find(|one| exactly(one) || inside(one)) {
             Some(one) => (&one.variable, None),
             None => (&self.name, self.line(key)),
         }
+    }
+
+    /// Whether the file says anything at a key.
+    fn has(&self, key: &Key) -> bool {
+        let whole = Node::Table(self.document.as_table());
+        let found = key
+            .steps()
+            .iter()
+            .try_fold(whole, |node, step| Some(node.inner(step)?.0));
+        found.is_some()
     }
 
     /// The line of a key, or of the nearest table around it that the file has.
@@ -104,7 +128,9 @@ impl Source {
         let mut node = Node::Table(self.document.as_table());
         let mut start = None;
         for step in key.steps() {
-            let Some((inner, at)) = node.inner(step) else { break };
+            let Some((inner, at)) = node.inner(step) else {
+                break;
+            };
             start = at.or(start);
             node = inner;
         }
@@ -185,7 +211,10 @@ mod tests {
         let branch = Key::of("routes").index(1).name("branches").index(1);
         assert_eq!(place(text, &branch.name("name")), Some(12));
         assert_eq!(place(text, &branch.name("missing")), Some(12));
-        assert_eq!(place(text, &Key::of("routes").index(1).name("path")), Some(9));
+        assert_eq!(
+            place(text, &Key::of("routes").index(1).name("path")),
+            Some(9)
+        );
         assert_eq!(place("server.https = []", &https), Some(1));
         assert_eq!(place("", &https), None);
     }

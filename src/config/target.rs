@@ -75,7 +75,11 @@ impl Target {
     ) -> Result<Self, BadTemplate> {
         let mut base = url.clone();
         let Some(template) = template else {
-            return Ok(Self { base, path: None, query: None });
+            return Ok(Self {
+                base,
+                path: None,
+                query: None,
+            });
         };
         if url.query().is_some() {
             return Err(BadTemplate::QueryInUrl);
@@ -93,7 +97,9 @@ impl Target {
             base.set_path(&format!("{prefix}{path}"));
             None
         };
-        let pieces = query.map(|query| query_pieces(query, parameters)).transpose()?;
+        let pieces = query
+            .map(|query| query_pieces(query, parameters))
+            .transpose()?;
         let query = match pieces {
             Some(pieces) if pieces.iter().any(Piece::is_parameter) => Some(pieces),
             _ => {
@@ -213,21 +219,34 @@ fn check_characters(template: &str) -> Result<(), BadTemplate> {
         return Err(BadTemplate::Relative);
     }
     let wrong = |it: &char| it.is_control() || it.is_whitespace() || "#\\\"<>`^|".contains(*it);
-    template.chars().find(wrong).map_or(Ok(()), |character| Err(BadTemplate::Character(character)))
+    template
+        .chars()
+        .find(wrong)
+        .map_or(Ok(()), |character| Err(BadTemplate::Character(character)))
 }
 
 fn segments(path: &str, parameters: &[&str]) -> Result<Vec<Vec<Piece>>, BadTemplate> {
     let lower = path.to_ascii_lowercase();
     let climbs = |segment: &str| segment == "." || segment.contains("..");
-    if ["%2e", "%2f", "%5c"].iter().any(|code| lower.contains(code)) || path.split('/').any(climbs)
+    if ["%2e", "%2f", "%5c"]
+        .iter()
+        .any(|code| lower.contains(code))
+        || path.split('/').any(climbs)
     {
         return Err(BadTemplate::Climbs);
     }
-    path.split('/').skip(1).map(|segment| pieces(segment, parameters)).collect()
+    path.split('/')
+        .skip(1)
+        .map(|segment| pieces(segment, parameters))
+        .collect()
 }
 
 fn query_pieces(query: &str, parameters: &[&str]) -> Result<Vec<Piece>, BadTemplate> {
-    let is_named = |pair: &str| pair.split_once('=').map_or(pair, |(name, _)| name).contains('{');
+    let is_named = |pair: &str| {
+        pair.split_once('=')
+            .map_or(pair, |(name, _)| name)
+            .contains('{')
+    };
     if query.split('&').any(is_named) {
         return Err(BadTemplate::ParameterAsName);
     }
@@ -261,7 +280,10 @@ fn expand(pieces: &[Piece], values: &[(&str, &str)]) -> Result<String, BadParame
         match piece {
             Piece::Literal(literal) => text.push_str(literal),
             Piece::Parameter(name) => {
-                let missing = || BadParameter { name: name.clone(), reason: "is missing" };
+                let missing = || BadParameter {
+                    name: name.clone(),
+                    reason: "is missing",
+                };
                 let value = value(name, values).ok_or_else(missing)?;
                 check_value(name, value)?;
                 encode(value, &mut text);
@@ -275,7 +297,10 @@ fn expand(pieces: &[Piece], values: &[(&str, &str)]) -> Result<String, BadParame
 /// decodes slashes before it resolves dots.
 fn check_segment(segment: &[Piece], values: &[(&str, &str)]) -> Result<(), BadParameter> {
     let plain: String = segment.iter().map(|piece| piece.plain(values)).collect();
-    if !plain.split(['/', '\\']).any(|part| part == "." || part == "..") {
+    if !plain
+        .split(['/', '\\'])
+        .any(|part| part == "." || part == "..")
+    {
         return Ok(());
     }
     let culprit = segment.iter().find_map(|piece| match piece {
@@ -283,25 +308,35 @@ fn check_segment(segment: &[Piece], values: &[(&str, &str)]) -> Result<(), BadPa
         Piece::Literal(_) => None,
     });
     let reason = "must not make a path segment \".\" or \"..\"";
-    Err(BadParameter { name: culprit.unwrap_or_default(), reason })
+    Err(BadParameter {
+        name: culprit.unwrap_or_default(),
+        reason,
+    })
 }
 
 fn check_value(name: &str, value: &str) -> Result<(), BadParameter> {
     if value.chars().any(char::is_control) {
         let reason = "must not hold control characters";
-        return Err(BadParameter { name: name.to_owned(), reason });
+        return Err(BadParameter {
+            name: name.to_owned(),
+            reason,
+        });
     }
     Ok(())
 }
 
 fn value<'a>(name: &str, values: &[(&str, &'a str)]) -> Option<&'a str> {
-    values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    values
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| *value)
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986, section 2.3).
 fn encode(value: &str, into: &mut String) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));

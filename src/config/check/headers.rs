@@ -41,7 +41,10 @@ fn refused_family(name: &str) -> Option<&'static str> {
         ("x-b3-", TRACING),
         ("x-envoy-", DEADLINE),
     ];
-    families.into_iter().find(|(family, _)| name.starts_with(family)).map(|(_, reason)| reason)
+    families
+        .into_iter()
+        .find(|(family, _)| name.starts_with(family))
+        .map(|(_, reason)| reason)
 }
 
 #[cfg(test)]
@@ -51,11 +54,36 @@ mod tests {
     #[test]
     fn headers_of_the_connection_and_of_gatherd_are_refused() {
         for name in [
-            "Connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding",
-            "upgrade", "Host", "content-length", "content-type", "accept-encoding", "range",
-            "if-none-match", "expect", "forwarded", "X-Forwarded-For", "x-real-ip", "via",
-            "traceparent", "tracestate", "baggage", "x-request-id", "b3", "x-b3-traceid",
-            "x-envoy-expected-rq-timeout-ms", "grpc-timeout", "accept", "user-agent", "a b", "",
+            "Connection",
+            "keep-alive",
+            "proxy-authorization",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "Host",
+            "content-length",
+            "content-type",
+            "accept-encoding",
+            "range",
+            "if-none-match",
+            "expect",
+            "forwarded",
+            "X-Forwarded-For",
+            "x-real-ip",
+            "via",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "x-request-id",
+            "b3",
+            "x-b3-traceid",
+            "x-envoy-expected-rq-timeout-ms",
+            "grpc-timeout",
+            "accept",
+            "user-agent",
+            "a b",
+            "",
         ] {
             assert!(allowed(name).is_err(), "{name}");
         }

@@ -57,7 +57,10 @@ fn check(path: &str) -> Result<(), BadPath> {
         check_segment(segment)?;
     }
     let names = parameters(path);
-    let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
+    let twice = names
+        .iter()
+        .enumerate()
+        .find(|(at, name)| names[..*at].contains(name));
     twice.map_or(Ok(()), |(_, name)| Err(BadPath::Twice((*name).to_owned())))
 }
 
@@ -122,8 +125,14 @@ mod tests {
     fn paths_that_cannot_be_told_apart_conflict() {
         let mut paths = Paths::default();
         paths.add("/a/{b}").unwrap();
-        assert_eq!(paths.add("/a/{c}"), Err(BadPath::Conflict("/a/{b}".to_owned())));
-        assert_eq!(paths.add("/a/{b}"), Err(BadPath::Conflict("/a/{b}".to_owned())));
+        assert_eq!(
+            paths.add("/a/{c}"),
+            Err(BadPath::Conflict("/a/{b}".to_owned()))
+        );
+        assert_eq!(
+            paths.add("/a/{b}"),
+            Err(BadPath::Conflict("/a/{b}".to_owned()))
+        );
         assert_eq!(paths.add("/a/c"), Ok(()));
         assert_eq!(paths.add("/a"), Ok(()));
     }

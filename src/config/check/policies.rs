@@ -34,7 +34,9 @@ pub(super) fn policy(
         PolicyName::First => Policy::First,
         PolicyName::FirstSuccess => Policy::FirstSuccess,
         PolicyName::Quorum => Policy::Quorum { need: need? },
-        PolicyName::Available => Policy::Available { need: need.unwrap_or(1) },
+        PolicyName::Available => Policy::Available {
+            need: need.unwrap_or(1),
+        },
     })
 }
 
@@ -55,7 +57,11 @@ fn need(
     if !matches!(policy, PolicyName::Quorum | PolicyName::Available) {
         report.said(key, value, "belongs to the policies quorum and available");
     } else if let Some(total) = total.filter(|total| need > *total) {
-        report.said(key, value, format_args!("1 to the number of branches, {total}"));
+        report.said(
+            key,
+            value,
+            format_args!("1 to the number of branches, {total}"),
+        );
     }
     Some(need)
 }
@@ -67,11 +73,14 @@ pub(super) fn shape(raw: &Route, key: &Key, report: &mut Report<'_>) -> Shape {
         return shape;
     }
     let (at, value) = (key.name("shape"), Some("\"object\"".to_owned()));
-    let unfit = |policy: &Text<PolicyName>| {
-        !matches!(policy.0, PolicyName::All | PolicyName::Available)
-    };
+    let unfit =
+        |policy: &Text<PolicyName>| !matches!(policy.0, PolicyName::All | PolicyName::Available);
     if raw.policy.as_ref().is_some_and(unfit) {
-        report.said(&at, value, "\"object\" belongs to the policies all and available");
+        report.said(
+            &at,
+            value,
+            "\"object\" belongs to the policies all and available",
+        );
     } else if raw.branches.is_none() && !report.is_broken(&key.name("branches")) {
         report.said(&at, value, "\"object\" needs named `branches`");
     }
@@ -82,7 +91,8 @@ pub(super) fn shape(raw: &Route, key: &Key, report: &mut Report<'_>) -> Shape {
 pub(super) fn launch(raw: &Route, key: &Key, report: &mut Report<'_>) -> (Launch, f64) {
     let budget = raw.hedge_budget.map_or(HEDGE_BUDGET, |budget| budget.0);
     let Some(after) = raw.hedge_after else {
-        if let (Some(said), false) = (raw.hedge_budget, report.is_broken(&key.name("hedge_after"))) {
+        if let (Some(said), false) = (raw.hedge_budget, report.is_broken(&key.name("hedge_after")))
+        {
             let reason = "belongs to `hedge_after`, which is not there";
             report.said(&key.name("hedge_budget"), Some(said.0.to_string()), reason);
         }
@@ -94,17 +104,32 @@ pub(super) fn launch(raw: &Route, key: &Key, report: &mut Report<'_>) -> (Launch
     if !raw.policy.as_ref().is_none_or(hedges) {
         let value = humantime::format_duration(after.duration());
         let reason = "belongs to the policies first_success and quorum";
-        report.said(&key.name("hedge_after"), Some(format!("\"{value}\"")), reason);
+        report.said(
+            &key.name("hedge_after"),
+            Some(format!("\"{value}\"")),
+            reason,
+        );
     }
-    let quorum = raw.policy.is_some_and(|policy| policy.0 == PolicyName::Quorum);
+    let quorum = raw
+        .policy
+        .is_some_and(|policy| policy.0 == PolicyName::Quorum);
     let need = raw.need.filter(|_| quorum).map_or(1, |need| need.0);
     let at_once = usize::try_from(need).unwrap_or(1);
-    (Launch::Staggered { at_once, hedge_after: after.duration() }, budget)
+    (
+        Launch::Staggered {
+            at_once,
+            hedge_after: after.duration(),
+        },
+        budget,
+    )
 }
 
 /// `timeout` and `max_timeout`, each from the other where only one is said.
 pub(super) fn limits(raw: &Route, key: &Key, report: &mut Report<'_>) -> (Duration, Duration) {
-    let (timeout, max) = (raw.timeout.map(Text::duration), raw.max_timeout.map(Text::duration));
+    let (timeout, max) = (
+        raw.timeout.map(Text::duration),
+        raw.max_timeout.map(Text::duration),
+    );
     match (timeout, max) {
         (Some(timeout), Some(max)) => {
             if timeout > max {

@@ -63,7 +63,10 @@ fn one(
         // In the short form every leg is the route: its problems are told once.
         if position > 0 && leg.0 == legs[0].0 {
             let first = branches.first().cloned().flatten();
-            branches.push(first.map(|first| BranchSettings { name: leg.1.name().into(), ..first }));
+            branches.push(first.map(|first| BranchSettings {
+                name: leg.1.name().into(),
+                ..first
+            }));
         } else {
             check_name(leg, &legs[..position], key, report);
             check_required(leg, raw.policy, report);
@@ -106,15 +109,28 @@ fn legs(raw: &Route, key: &Key, report: &mut Report<'_>) -> Option<Vec<Leg>> {
     let Some(branches) = &raw.branches else {
         if raw.upstream.is_none() {
             if !report.is_broken(&at) {
-                report.missing(&key.name("upstream"), "`upstream` and `calls`, or `branches`");
+                report.missing(
+                    &key.name("upstream"),
+                    "`upstream` and `calls`, or `branches`",
+                );
             }
             return None;
         }
         let calls = raw.calls.map_or(2, |calls| calls.0);
-        return Some((1..=calls).map(|number| (key.clone(), short(raw, number))).collect());
+        return Some(
+            (1..=calls)
+                .map(|number| (key.clone(), short(raw, number)))
+                .collect(),
+        );
     };
-    let lists = [("forward_headers", &raw.forward_headers), ("forward_query", &raw.forward_query)];
-    let lists = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(name, _)| name);
+    let lists = [
+        ("forward_headers", &raw.forward_headers),
+        ("forward_query", &raw.forward_query),
+    ];
+    let lists = lists
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(name, _)| name);
     let upstream = raw.upstream.as_ref().map(|_| "upstream");
     let calls = raw.calls.map(|_| "calls");
     for name in upstream.into_iter().chain(calls).chain(lists) {
@@ -122,7 +138,11 @@ fn legs(raw: &Route, key: &Key, report: &mut Report<'_>) -> Option<Vec<Leg>> {
         report.said(&key.name(name), None, reason);
     }
     if !(1..=64).contains(&branches.len()) && !report.is_broken(&at) {
-        report.said(&at, None, format_args!("1 to 64 branches, not {}", branches.len()));
+        report.said(
+            &at,
+            None,
+            format_args!("1 to 64 branches, not {}", branches.len()),
+        );
     }
     let leg = |(index, branch): (usize, &Branch)| (at.index(index), branch.clone());
     Some(branches.iter().enumerate().map(leg).collect())
@@ -148,17 +168,17 @@ fn check_name((key, branch): &Leg, earlier: &[Leg], route: &Key, report: &mut Re
         Some(name) if !is_name(name) => report.said(&at, Some(quoted(name)), NAME),
         Some(name) => {
             if earlier.iter().any(|(_, other)| other.name() == name) {
-                report.said(&at, Some(quoted(name)), "another branch of the route has this name");
+                report.said(
+                    &at,
+                    Some(quoted(name)),
+                    "another branch of the route has this name",
+                );
             }
         }
     }
 }
 
-fn check_required(
-    (key, branch): &Leg,
-    policy: Option<Text<PolicyName>>,
-    report: &mut Report<'_>,
-) {
+fn check_required((key, branch): &Leg, policy: Option<Text<PolicyName>>, report: &mut Report<'_>) {
     if branch.required && policy.is_some_and(|policy| policy.0 != PolicyName::Available) {
         let reason = "belongs to the policy available";
         report.said(&key.name("required"), Some("true".to_owned()), reason);
@@ -203,7 +223,13 @@ impl<'a> Upstreams<'a> {
         key: &Key,
         report: &mut Report<'_>,
     ) -> Option<(usize, Option<&'a UpstreamSettings>)> {
-        let known = || self.said.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let known = || {
+            self.said
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let Some(name) = name else {
             report.missing(key, format_args!("the name of an upstream ({})", known()));
             return None;
@@ -251,7 +277,9 @@ fn forward_headers(
         let reason = match headers::allowed(text) {
             Err(reason) => reason,
             Ok(name) if names.contains(&name) => "is there twice",
-            Ok(name) if upstream.is_some_and(|it| it.headers.iter().any(|(set, _)| *set == name)) => {
+            Ok(name)
+                if upstream.is_some_and(|it| it.headers.iter().any(|(set, _)| *set == name)) =>
+            {
                 "the upstream's `headers` set it already"
             }
             Ok(name) => {

@@ -69,12 +69,18 @@ fn origins(said: &[String], report: &mut Report<'_>) -> AllowedOrigins {
             ),
         }
     }
-    if said.is_empty() { AllowedOrigins::None } else { AllowedOrigins::List(origins) }
+    if said.is_empty() {
+        AllowedOrigins::None
+    } else {
+        AllowedOrigins::List(origins)
+    }
 }
 
 /// Scheme, host and port, exactly as a browser writes them (RFC 6454, section 6.2).
 fn origin(text: &str) -> Option<HeaderValue> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))?;
     let same = url.origin().ascii_serialization() == text;
     same.then(|| HeaderValue::from_str(text).ok()).flatten()
 }
@@ -86,22 +92,39 @@ pub(super) fn tls(
     report: &mut Report<'_>,
 ) -> Option<TlsSettings> {
     let key = Key::of("tls");
-    let public = server.https.iter().find(|address| !is_loopback(address.ip()));
+    let public = server
+        .https
+        .iter()
+        .find(|address| !is_loopback(address.ip()));
     if let (true, Some(public)) = (raw.self_signed, public) {
         let reason = format!(
             "a self-signed certificate is for loopback listeners only, and server.https has {public}"
         );
         report.said(&key.name("self_signed"), Some("true".to_owned()), reason);
     }
-    let certificate = pem(raw.certificate.as_ref(), &key.name("certificate"), "chain", report);
-    let private_key = pem(raw.private_key.as_ref(), &key.name("private_key"), "key", report);
+    let certificate = pem(
+        raw.certificate.as_ref(),
+        &key.name("certificate"),
+        "chain",
+        report,
+    );
+    let private_key = pem(
+        raw.private_key.as_ref(),
+        &key.name("private_key"),
+        "key",
+        report,
+    );
     let (certificate, private_key) = (certificate?, private_key?);
     let neither = !certificate.exists() && !private_key.exists();
     if !(raw.self_signed && neither) {
         check_readable(&certificate, &key.name("certificate"), report);
         check_readable(&private_key, &key.name("private_key"), report);
     }
-    Some(TlsSettings { certificate, private_key, self_signed: raw.self_signed })
+    Some(TlsSettings {
+        certificate,
+        private_key,
+        self_signed: raw.self_signed,
+    })
 }
 
 fn pem(
@@ -145,12 +168,18 @@ pub(super) fn admin(raw: &raw::Admin, report: &mut Report<'_>) -> Option<AdminSe
         let reason = format_args!("networks that may connect, since admin.listen is {listen}");
         report.missing(&allow, reason);
     }
-    raw.enabled.then(|| AdminSettings { listen, allow: nets(&raw.allow) })
+    raw.enabled.then(|| AdminSettings {
+        listen,
+        allow: nets(&raw.allow),
+    })
 }
 
 /// `[log]`.
 pub(super) fn log(raw: &raw::Log) -> LogSettings {
-    LogSettings { format: raw.format.0, level: raw.level.0 }
+    LogSettings {
+        format: raw.format.0,
+        level: raw.level.0,
+    }
 }
 
 /// `[mock]`.

@@ -18,7 +18,9 @@ pub(super) fn all(
     raw: &BTreeMap<String, raw::Upstream>,
     report: &mut Report<'_>,
 ) -> Vec<Option<UpstreamSettings>> {
-    raw.iter().map(|(name, upstream)| one(name, upstream, report)).collect()
+    raw.iter()
+        .map(|(name, upstream)| one(name, upstream, report))
+        .collect()
 }
 
 fn one(name: &str, raw: &raw::Upstream, report: &mut Report<'_>) -> Option<UpstreamSettings> {
@@ -46,7 +48,8 @@ fn one(name: &str, raw: &raw::Upstream, report: &mut Report<'_>) -> Option<Upstr
 }
 
 fn url(said: Option<&str>, key: &Key, report: &mut Report<'_>) -> Option<Url> {
-    const ALLOWED: &str = "an http or https URL with a host, such as \"https://api.example.com/v1\"";
+    const ALLOWED: &str =
+        "an http or https URL with a host, such as \"https://api.example.com/v1\"";
     let Some(text) = said else {
         report.missing(key, ALLOWED);
         return None;
@@ -127,7 +130,11 @@ fn value(secret: &Secret, key: &Key, report: &mut Report<'_>) -> Option<HeaderVa
             Some(value)
         }
         _ => {
-            report.said(key, None, "a header value is printable ASCII on one line, not empty");
+            report.said(
+                key,
+                None,
+                "a header value is printable ASCII on one line, not empty",
+            );
             None
         }
     }

@@ -53,7 +53,9 @@ impl<const MIN: u64, const MAX: u64> Text<BoundedDuration<MIN, MAX>> {
     /// The duration, if it is within the bounds.
     pub(crate) fn from_duration(duration: Duration) -> Option<Self> {
         let bounds = Duration::from_millis(MIN)..=Duration::from_millis(MAX);
-        bounds.contains(&duration).then_some(Self(BoundedDuration(duration)))
+        bounds
+            .contains(&duration)
+            .then_some(Self(BoundedDuration(duration)))
     }
 
     /// What it says.
@@ -77,8 +79,14 @@ impl<const MIN: u64, const MAX: u64> Text<BoundedSize<MIN, MAX>> {
 impl<const MIN: u64, const MAX: u64> Syntax for BoundedDuration<MIN, MAX> {
     fn expected(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
-        let (min, max) = (humantime::format_duration(min), humantime::format_duration(max));
-        write!(f, "a duration is a number with a unit, such as \"250ms\" or \"10s\", from {min} to {max}")
+        let (min, max) = (
+            humantime::format_duration(min),
+            humantime::format_duration(max),
+        );
+        write!(
+            f,
+            "a duration is a number with a unit, such as \"250ms\" or \"10s\", from {min} to {max}"
+        )
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -93,7 +101,10 @@ impl<const MIN: u64, const MAX: u64> Syntax for BoundedDuration<MIN, MAX> {
 impl<const MIN: u64, const MAX: u64> Syntax for BoundedSize<MIN, MAX> {
     fn expected(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (min, max) = (size(MIN), size(MAX));
-        write!(f, "a size is a number with a unit, such as \"64KiB\" or \"256MiB\", from {min} to {max}")
+        write!(
+            f,
+            "a size is a number with a unit, such as \"64KiB\" or \"256MiB\", from {min} to {max}"
+        )
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -125,7 +136,11 @@ impl Syntax for Delay {
         if low == high {
             return humantime::format_duration(*low).to_string();
         }
-        format!("{}..{}", humantime::format_duration(*low), humantime::format_duration(*high))
+        format!(
+            "{}..{}",
+            humantime::format_duration(*low),
+            humantime::format_duration(*high)
+        )
     }
 }
 
@@ -150,7 +165,10 @@ impl Syntax for IpNet {
 
     fn parse(text: &str) -> Option<Self> {
         let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
-        text.parse::<IpNet>().ok().or_else(address).map(|net| net.trunc())
+        text.parse::<IpNet>()
+            .ok()
+            .or_else(address)
+            .map(|net| net.trunc())
     }
 
     fn print(&self) -> String {
@@ -276,9 +294,15 @@ mod tests {
         for wrong in ["", "250", "0", "0ms", "2s", "-1s", "1e3", "soon", "1.5"] {
             assert!(Limited::parse(wrong).is_none(), "{wrong}");
         }
-        assert_eq!(BoundedSize::<1, { 1 << 30 }>::parse("256MiB").map(|it| it.0), Some(256 << 20));
+        assert_eq!(
+            BoundedSize::<1, { 1 << 30 }>::parse("256MiB").map(|it| it.0),
+            Some(256 << 20)
+        );
         for wrong in ["", "12", "0B", "2GiB", "-1MiB", "many"] {
-            assert!(BoundedSize::<1, { 1 << 30 }>::parse(wrong).is_none(), "{wrong}");
+            assert!(
+                BoundedSize::<1, { 1 << 30 }>::parse(wrong).is_none(),
+                "{wrong}"
+            );
         }
     }
 
@@ -297,7 +321,10 @@ mod tests {
     fn a_plain_address_is_a_network_of_one() {
         assert_eq!(IpNet::parse("10.1.2.3").unwrap().to_string(), "10.1.2.3/32");
         assert_eq!(IpNet::parse("::1").unwrap().to_string(), "::1/128");
-        assert_eq!(IpNet::parse("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(
+            IpNet::parse("10.1.2.3/8").unwrap().to_string(),
+            "10.0.0.0/8"
+        );
     }
 
     #[test]

@@ -8,12 +8,18 @@ fn target(url: &str, template: &str) -> Result<Target, BadTemplate> {
 
 fn url(template: &str, path: &[(&str, &str)], query: &[(&str, &str)]) -> Result<String, String> {
     let target = target("http://h:81/v1/", template).unwrap();
-    target.url(path, query).map(String::from).map_err(|bad| bad.name)
+    target
+        .url(path, query)
+        .map(String::from)
+        .map_err(|bad| bad.name)
 }
 
 #[test]
 fn the_template_is_appended_to_the_path_of_the_url() {
-    assert_eq!(url("/users/{a}", &[("a", "7")], &[]).unwrap(), "http://h:81/v1/users/7");
+    assert_eq!(
+        url("/users/{a}", &[("a", "7")], &[]).unwrap(),
+        "http://h:81/v1/users/7"
+    );
     assert_eq!(url("/users", &[], &[]).unwrap(), "http://h:81/v1/users");
     assert_eq!(url("/", &[], &[]).unwrap(), "http://h:81/v1/");
     assert_eq!(
@@ -41,12 +47,23 @@ fn values_are_percent_encoded_where_they_are_put_in() {
 #[test]
 fn a_value_that_would_climb_is_refused_and_named() {
     for value in [".", "..", "../x", "x/..", "..\\x", "a/./b", "x/../../y"] {
-        assert_eq!(url("/x/{a}", &[("a", value)], &[]), Err("a".to_owned()), "{value}");
+        assert_eq!(
+            url("/x/{a}", &[("a", value)], &[]),
+            Err("a".to_owned()),
+            "{value}"
+        );
     }
     for value in [".", "./x"] {
-        assert_eq!(url("/x/.{a}", &[("a", value)], &[]), Err("a".to_owned()), "{value}");
+        assert_eq!(
+            url("/x/.{a}", &[("a", value)], &[]),
+            Err("a".to_owned()),
+            "{value}"
+        );
     }
-    assert_eq!(url("/{a}{b}", &[("a", "."), ("b", ".")], &[]), Err("a".to_owned()));
+    assert_eq!(
+        url("/{a}{b}", &[("a", "."), ("b", ".")], &[]),
+        Err("a".to_owned())
+    );
     assert_eq!(url("/x/{a}", &[("a", "a\0b")], &[]), Err("a".to_owned()));
     assert_eq!(url("/x", &[], &[("q", "a\r\nb")]), Err("q".to_owned()));
     assert!(url("/x/{a}", &[("a", "...")], &[]).is_ok());
@@ -56,8 +73,24 @@ fn a_value_that_would_climb_is_refused_and_named() {
 #[test]
 fn a_template_that_could_leave_its_place_is_refused() {
     for wrong in [
-        "users", "", "/a#b", "/a/../b", "/./a", "/%2e%2e/a", "/a%2Fb", "/a\\b", "/a b", "/{", "/}",
-        "/{c}", "/{}", "/{a", "/x?{a}=1", "/x?{a}", "/{{a}}", "/x\n",
+        "users",
+        "",
+        "/a#b",
+        "/a/../b",
+        "/./a",
+        "/%2e%2e/a",
+        "/a%2Fb",
+        "/a\\b",
+        "/a b",
+        "/{",
+        "/}",
+        "/{c}",
+        "/{}",
+        "/{a",
+        "/x?{a}=1",
+        "/x?{a}",
+        "/{{a}}",
+        "/x\n",
     ] {
         assert!(target("http://h/", wrong).is_err(), "{wrong}");
     }
