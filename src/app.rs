@@ -6,7 +6,7 @@ use crate::config::{Problem, Problems, Settings};
 ///
 /// # Errors
 /// What the machine does not have.
-pub fn serve(settings: Settings) -> Result<(), Problems> {
-    drop(settings);
+pub fn serve(settings: &Settings) -> Result<(), Problems> {
+    let _ = settings;
     Err(Problem::unavailable("gatherd", "serve is not built yet").into())
 }
