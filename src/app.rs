@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Problem, Problems, Settings};
+use crate::config::{LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
 use crate::http::{Current, Snapshot, edge};
 use crate::mock::{self, Mock};
 use crate::server::{self, Server, Stopper, raise_descriptor_limit, server_config};
@@ -61,6 +61,29 @@ pub fn serve(settings: &Settings) -> Result<(), Problems> {
             () = second.cancelled() => tracing::warn!("stopped at once by a second signal"),
         }
         Ok(())
+    })
+}
+
+/// Runs the mock upstream alone, until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When its address cannot be had.
+pub fn serve_mock(settings: &MockSettings) -> Result<(), Problems> {
+    logs::init(&LogSettings {
+        format: LogFormat::Auto,
+        level: tracing::Level::INFO,
+    });
+    raise_descriptor_limit();
+    let unavailable = |error| Problem::unavailable(settings.listen, error);
+    let runtime = runtime(1).map_err(unavailable)?;
+    let mock = mock::bind(settings).map_err(unavailable)?;
+    tracing::info!(address = %mock.local_addr(), "the mock upstream answers here");
+    runtime.block_on(async {
+        let (first, _) = stop_signals().map_err(unavailable)?;
+        Ok(mock
+            .run_until(first.cancelled_owned())
+            .await
+            .map_err(unavailable)?)
     })
 }
 

@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::MockSettings;
 
-pub use arguments::{Arguments, parse_delay};
+pub use arguments::Arguments;
 pub use counters::Counters;
 pub use fault::FAULTS;
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::fault::FAULTS;
-use crate::config::MockSettings;
+use crate::config::{MockSettings, parse_delay};
 
 /// Run the stand-in upstream, on its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,30 +39,6 @@ impl From<Arguments> for MockSettings {
     }
 }
 
-/// Reads a delay: one duration with its unit, or two with `..` between, both inclusive.
-///
-/// # Errors
-///
-/// A sentence that says what is allowed.
-pub fn parse_delay(text: &str) -> Result<RangeInclusive<Duration>, String> {
-    let duration = |part: &str| {
-        humantime::parse_duration(part.trim()).map_err(|error| {
-            format!("{error}; allowed is a duration (\"250ms\") or a range (\"100ms..600ms\")")
-        })
-    };
-    let (low, high) = match text.split_once("..") {
-        Some((low, high)) => (duration(low)?, duration(high)?),
-        None => {
-            let same = duration(text)?;
-            (same, same)
-        }
-    };
-    if low > high {
-        return Err("a range begins with the shorter duration (\"100ms..600ms\")".to_owned());
-    }
-    Ok(low..=high)
-}
-
 fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -86,34 +62,6 @@ fn paths() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    #[test]
-    fn a_delay_is_one_duration_or_a_range() {
-        assert_eq!(parse_delay("0ms"), Ok(ms(0)..=ms(0)));
-        assert_eq!(parse_delay("250ms"), Ok(ms(250)..=ms(250)));
-        assert_eq!(parse_delay("100ms..600ms"), Ok(ms(100)..=ms(600)));
-        assert_eq!(parse_delay("100ms .. 1s"), Ok(ms(100)..=ms(1000)));
-    }
-
-    #[test]
-    fn a_delay_that_is_none_says_what_is_allowed() {
-        for wrong in [
-            "",
-            "5",
-            "600ms..100ms",
-            "..",
-            "1ms..",
-            "-1ms",
-            "1ms..2ms..3ms",
-        ] {
-            let error = parse_delay(wrong).unwrap_err();
-            assert!(error.contains("100ms..600ms"), "{wrong}: {error}");
-        }
-    }
 
     #[test]
     fn the_share_of_failures_is_a_number_from_0_to_1() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::arguments::parse_delay;
 use super::script::{Cut, Framing, Reply, Step};
 use super::usual::{Usual, pause};
+use crate::config::parse_delay;
 use bodies::{block, broken_json, echo, size_of, sized};
 
 mod bodies;

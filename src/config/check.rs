@@ -1,0 +1,76 @@
+//! From the raw configuration to settings: references between sections, and what belongs together.
+//!
+//! Each section reports all that is wrong with it; nothing here stops at the first problem.
+
+use std::net::SocketAddr;
+
+mod headers;
+mod paths;
+mod policies;
+mod routes;
+mod sections;
+mod upstreams;
+
+use super::key::Key;
+use super::problem::quoted;
+use super::raw::Raw;
+use super::report::Report;
+use super::settings::Settings;
+
+/// The settings that `raw` describes; nothing when a part is missing, which has been reported.
+pub(super) fn settings(raw: &Raw, report: &mut Report<'_>) -> Option<Settings> {
+    let server = sections::server(&raw.server, report);
+    let tls = sections::tls(&raw.tls, &server, report);
+    let rate_limit = sections::rate_limit(&raw.rate_limit);
+    let admin = sections::admin(&raw.admin, report);
+    let mock = sections::mock(&raw.mock);
+    check_addresses(raw, report);
+    let upstreams = upstreams::all(&raw.upstreams, report);
+    let routes = routes::all(&raw.routes, &raw.upstreams, &upstreams, report);
+    Some(Settings {
+        server,
+        tls: tls?,
+        rate_limit,
+        admin,
+        log: sections::log(&raw.log),
+        mock,
+        upstreams: upstreams.into_iter().collect::<Option<_>>()?,
+        routes: routes?,
+    })
+}
+
+/// Two listeners cannot share an address.
+fn check_addresses(raw: &Raw, report: &mut Report<'_>) {
+    let https = Key::of("server").name("https");
+    let mut listeners: Vec<(Key, SocketAddr)> = Vec::new();
+    for (index, address) in raw.server.https.iter().enumerate() {
+        listeners.push((https.index(index), address.0));
+    }
+    if raw.admin.enabled {
+        listeners.push((Key::of("admin").name("listen"), raw.admin.listen.0));
+    }
+    if raw.mock.enabled {
+        listeners.push((Key::of("mock").name("listen"), raw.mock.listen.0));
+    }
+    for (position, (key, address)) in listeners.iter().enumerate() {
+        let other = listeners[..position]
+            .iter()
+            .find(|(_, other)| other == address);
+        // Port 0 is a free one each time.
+        if let Some((other, _)) = other.filter(|_| address.port() != 0) {
+            let value = Some(quoted(&address.to_string()));
+            report.said(key, value, format_args!("{other} listens there already"));
+        }
+    }
+}
+
+/// `[a-z][a-z0-9_]*`, as names of upstreams and branches are.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
+}
+
+/// What a name may be, for problems.
+const NAME: &str = "a name is a letter a-z, then letters a-z, digits and underscores";

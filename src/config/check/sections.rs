@@ -1,0 +1,201 @@
+//! The sections that stand alone: server, tls, rate_limit, admin, log, mock.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+use url::Url;
+
+use crate::config::key::Key;
+use crate::config::problem::quoted;
+use crate::config::raw;
+use crate::config::report::Report;
+use crate::config::scalar::Text;
+use crate::config::settings::{
+    AdminSettings, AllowedOrigins, LogSettings, MockSettings, RateLimitSettings, ServerSettings,
+    TlsSettings,
+};
+
+/// `[server]`.
+pub(super) fn server(raw: &raw::Server, report: &mut Report<'_>) -> ServerSettings {
+    let key = Key::of("server");
+    let https = key.name("https");
+    if raw.https.is_empty() && !report.is_broken(&https) {
+        let allowed = "at least one address, such as \"0.0.0.0:443\"";
+        report.said(&https, Some("[]".to_owned()), allowed);
+    }
+    for (index, net) in raw.trusted_proxies.iter().enumerate() {
+        if net.0.prefix_len() == 0 {
+            let at = key.name("trusted_proxies").index(index);
+            let reason = "would let every client say who it is; name the proxies' own networks";
+            report.said(&at, Some(quoted(&net.0.to_string())), reason);
+        }
+    }
+    ServerSettings {
+        https: raw.https.iter().map(|address| address.0).collect(),
+        trusted_proxies: nets(&raw.trusted_proxies),
+        max_buffered: raw.max_buffered.bytes(),
+        handshake_timeout: raw.handshake_timeout.duration(),
+        header_timeout: raw.header_timeout.duration(),
+        drain_timeout: raw.drain_timeout.duration(),
+        worker_threads: worker_threads(raw.worker_threads.0),
+        failure_status: raw.failure_status.0,
+        cors_allow_origins: origins(&raw.cors_allow_origins, report),
+    }
+}
+
+/// 0 is one for each core that the process may use.
+fn worker_threads(said: u32) -> usize {
+    match usize::try_from(said) {
+        Ok(threads) if threads > 0 => threads,
+        _ => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+fn origins(said: &[String], report: &mut Report<'_>) -> AllowedOrigins {
+    let key = Key::of("server").name("cors_allow_origins");
+    if said == ["*"] {
+        return AllowedOrigins::Any;
+    }
+    let mut origins = Vec::new();
+    for (index, text) in said.iter().enumerate() {
+        match origin(text) {
+            Some(origin) => origins.push(origin),
+            None => report.said(
+                &key.index(index),
+                Some(quoted(text)),
+                "[\"*\"] alone, or origins as browsers send them, such as \"https://app.example.com\"",
+            ),
+        }
+    }
+    if said.is_empty() {
+        AllowedOrigins::None
+    } else {
+        AllowedOrigins::List(origins)
+    }
+}
+
+/// Scheme, host and port, exactly as a browser writes them (RFC 6454, section 6.2).
+fn origin(text: &str) -> Option<HeaderValue> {
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let same = url.origin().ascii_serialization() == text;
+    same.then(|| HeaderValue::from_str(text).ok()).flatten()
+}
+
+/// `[tls]`.
+pub(super) fn tls(
+    raw: &raw::Tls,
+    server: &ServerSettings,
+    report: &mut Report<'_>,
+) -> Option<TlsSettings> {
+    let key = Key::of("tls");
+    let public = server
+        .https
+        .iter()
+        .find(|address| !is_loopback(address.ip()));
+    if let (true, Some(public)) = (raw.self_signed, public) {
+        let reason = format!(
+            "a self-signed certificate is for loopback listeners only, and server.https has {public}"
+        );
+        report.said(&key.name("self_signed"), Some("true".to_owned()), reason);
+    }
+    let certificate = pem(
+        raw.certificate.as_ref(),
+        &key.name("certificate"),
+        "chain",
+        report,
+    );
+    let private_key = pem(
+        raw.private_key.as_ref(),
+        &key.name("private_key"),
+        "key",
+        report,
+    );
+    let (certificate, private_key) = (certificate?, private_key?);
+    let neither = !certificate.exists() && !private_key.exists();
+    if !(raw.self_signed && neither) {
+        check_readable(&certificate, &key.name("certificate"), report);
+        check_readable(&private_key, &key.name("private_key"), report);
+    }
+    Some(TlsSettings {
+        certificate,
+        private_key,
+        self_signed: raw.self_signed,
+    })
+}
+
+fn pem(
+    said: Option<&Text<PathBuf>>,
+    key: &Key,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Option<PathBuf> {
+    match said {
+        Some(path) => Some(report.source().path(&path.0)),
+        None => {
+            report.missing(key, format_args!("the path of a PEM file with the {what}"));
+            None
+        }
+    }
+}
+
+/// Reports a file that cannot be opened and read.
+pub(super) fn check_readable(path: &std::path::Path, key: &Key, report: &mut Report<'_>) {
+    if let Err(error) = std::fs::read(path) {
+        let value = Some(quoted(&path.display().to_string()));
+        report.unavailable(key, value, format_args!("cannot read the file: {error}"));
+    }
+}
+
+/// `[rate_limit]`.
+pub(super) fn rate_limit(raw: &raw::RateLimit) -> Option<RateLimitSettings> {
+    raw.enabled.then(|| RateLimitSettings {
+        requests_per_second: raw.requests_per_second.0,
+        burst: raw.burst.0,
+        ipv6_prefix: u8::try_from(raw.ipv6_prefix.0).unwrap_or(128),
+        exempt: nets(&raw.exempt),
+    })
+}
+
+/// `[admin]`.
+pub(super) fn admin(raw: &raw::Admin, report: &mut Report<'_>) -> Option<AdminSettings> {
+    let listen = raw.listen.0;
+    let allow = Key::of("admin").name("allow");
+    if raw.enabled && !is_loopback(listen.ip()) && raw.allow.is_empty() {
+        let reason = format_args!("networks that may connect, since admin.listen is {listen}");
+        report.missing(&allow, reason);
+    }
+    raw.enabled.then(|| AdminSettings {
+        listen,
+        allow: nets(&raw.allow),
+    })
+}
+
+/// `[log]`.
+pub(super) fn log(raw: &raw::Log) -> LogSettings {
+    LogSettings {
+        format: raw.format.0,
+        level: raw.level.0,
+    }
+}
+
+/// `[mock]`.
+pub(super) fn mock(raw: &raw::Mock) -> Option<MockSettings> {
+    raw.enabled.then(|| MockSettings {
+        listen: raw.listen.0,
+        body: raw.body.clone(),
+        delay: raw.delay.0.0.clone(),
+        failure_rate: raw.failure_rate.0,
+    })
+}
+
+fn nets(said: &[Text<IpNet>]) -> Vec<IpNet> {
+    said.iter().map(|net| net.0).collect()
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}

@@ -1,0 +1,141 @@
+//! `[upstreams.NAME]`.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue};
+use url::Url;
+
+use super::{NAME, headers, is_name, sections};
+use crate::config::key::Key;
+use crate::config::problem::quoted;
+use crate::config::raw;
+use crate::config::report::Report;
+use crate::config::secret::{Missing, Secret};
+use crate::config::settings::{CertificateAuthorities, UpstreamSettings};
+
+/// Every upstream in the order of the names; nothing in the place of a wrong one.
+pub(super) fn all(
+    raw: &BTreeMap<String, raw::Upstream>,
+    report: &mut Report<'_>,
+) -> Vec<Option<UpstreamSettings>> {
+    raw.iter()
+        .map(|(name, upstream)| one(name, upstream, report))
+        .collect()
+}
+
+fn one(name: &str, raw: &raw::Upstream, report: &mut Report<'_>) -> Option<UpstreamSettings> {
+    let key = Key::of("upstreams").name(name);
+    if !is_name(name) {
+        report.said(&key, None, NAME);
+    }
+    let url = url(raw.url.as_deref(), &key.name("url"), report);
+    let headers = sent(&raw.headers, &key.name("headers"), report);
+    let ca = authorities(&raw.ca.0, &key.name("ca"), report);
+    Some(UpstreamSettings {
+        name: name.into(),
+        url: url?,
+        ca,
+        http: raw.http.0,
+        connect_timeout: raw.connect_timeout.duration(),
+        max_response: raw.max_response.bytes(),
+        max_calls: usize::try_from(raw.max_calls.0).unwrap_or(usize::MAX),
+        max_wait: raw.max_wait.duration(),
+        idle_timeout: raw.idle_timeout.duration(),
+        max_connection_age: raw.max_connection_age.duration(),
+        linger: raw.linger.duration(),
+        headers,
+    })
+}
+
+fn url(said: Option<&str>, key: &Key, report: &mut Report<'_>) -> Option<Url> {
+    const ALLOWED: &str =
+        "an http or https URL with a host, such as \"https://api.example.com/v1\"";
+    let Some(text) = said else {
+        report.missing(key, ALLOWED);
+        return None;
+    };
+    // What stands before an "@" may be a password.
+    let value = (!text.contains('@')).then(|| quoted(text));
+    let Ok(url) = Url::parse(text) else {
+        report.said(key, value, ALLOWED);
+        return None;
+    };
+    let reason = if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        ALLOWED
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "a url has no user and password; send an authorization header (`headers`)"
+    } else if url.fragment().is_some() {
+        "a url has no fragment (\"#…\")"
+    } else if url.port() == Some(0) {
+        "port 0 is no port"
+    } else {
+        return Some(url);
+    };
+    report.said(key, value, reason);
+    None
+}
+
+fn authorities(
+    said: &CertificateAuthorities,
+    key: &Key,
+    report: &mut Report<'_>,
+) -> CertificateAuthorities {
+    match said {
+        CertificateAuthorities::File(path) => {
+            let path = report.source().path(path);
+            sections::check_readable(&path, key, report);
+            CertificateAuthorities::File(path)
+        }
+        other => other.clone(),
+    }
+}
+
+fn sent(
+    said: &BTreeMap<String, Secret>,
+    key: &Key,
+    report: &mut Report<'_>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    for (text, secret) in said {
+        let at = key.name(text);
+        let name = match headers::allowed(text) {
+            Ok(name) if headers.iter().any(|(known, _)| *known == name) => {
+                report.said(&at, None, "the same header is there in another spelling");
+                continue;
+            }
+            Ok(name) => name,
+            Err(reason) => {
+                report.said(&at, None, format_args!("cannot be set: {reason}"));
+                continue;
+            }
+        };
+        if let Some(value) = value(secret, &at, report) {
+            headers.push((name, value));
+        }
+    }
+    headers
+}
+
+fn value(secret: &Secret, key: &Key, report: &mut Report<'_>) -> Option<HeaderValue> {
+    let text = match secret.reveal(report.source()) {
+        Ok(text) => text,
+        Err(missing @ (Missing::File(..) | Missing::Env(_))) => {
+            report.unavailable(key, None, missing);
+            return None;
+        }
+    };
+    match HeaderValue::from_str(&text) {
+        Ok(mut value) if !text.trim().is_empty() => {
+            value.set_sensitive(true);
+            Some(value)
+        }
+        _ => {
+            report.said(
+                key,
+                None,
+                "a header value is printable ASCII on one line, not empty",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The effective configuration as text, for `check --print`.
+
+use super::raw::Raw;
+use super::scalar::{Decimal, Text, Whole};
+use super::settings::{RouteSettings, Settings};
+use crate::gather::{Launch, Policy};
+
+/// `raw` with what `settings` derived filled in; secrets mask themselves.
+pub(super) fn print(raw: &Raw, settings: &Settings) -> String {
+    let mut raw = raw.clone();
+    for (route, settled) in raw.routes.iter_mut().zip(&settings.routes) {
+        fill(route, settled);
+    }
+    // A `Raw` is tables, lists and scalars, all of which TOML has.
+    toml_edit::ser::to_string_pretty(&raw).unwrap_or_else(|error| format!("# {error}\n"))
+}
+
+fn fill(route: &mut super::raw::Route, settled: &RouteSettings) {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    route.timeout = Text::from_duration(settled.timeout);
+    route.max_timeout = Text::from_duration(settled.max_timeout);
+    if route.upstream.is_some() {
+        route.calls = Some(Whole(count(settled.branches.len())));
+    }
+    if let Policy::Quorum { need } | Policy::Available { need } = settled.policy {
+        route.need = Some(Whole(count(need)));
+    }
+    if let Launch::Staggered { .. } = settled.launch {
+        route.hedge_budget = Some(Decimal(settled.hedge_budget));
+    }
+}

@@ -1,0 +1,199 @@
+//! `config.toml` as it is written: every key of this release, its default and what may stand there.
+//!
+//! The doc comments are the descriptions of the JSON Schema. References between sections are not
+//! checked here ([`super::check`] does).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing::Level;
+
+mod route;
+mod upstream;
+
+pub(super) use route::{Branch, Route};
+pub(super) use upstream::Upstream;
+
+use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};
+use super::settings::{FailureStatus, LogFormat};
+
+/// The configuration of gatherd.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    /// Listeners and limits of the whole process.
+    pub(super) server: Server,
+    /// The certificate that clients see.
+    pub(super) tls: Tls,
+    /// The rate limit of each client.
+    pub(super) rate_limit: RateLimit,
+    /// The listener for operators: health, metrics, status page.
+    pub(super) admin: Admin,
+    /// What is logged, to standard error.
+    pub(super) log: Log,
+    /// The stand-in upstream, in this process.
+    pub(super) mock: Mock,
+    /// HTTP services that routes call, by name: a letter a-z, then letters, digits, underscores.
+    pub(super) upstreams: BTreeMap<String, Upstream>,
+    /// What is answered at which path.
+    pub(super) routes: Vec<Route>,
+}
+
+/// Listeners and limits of the whole process.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    /// Addresses that speak HTTPS, at least one.
+    pub(super) https: Vec<Text<SocketAddr>>,
+    /// Networks or addresses of proxies whose X-Forwarded-For is believed, read right to left.
+    /// 0.0.0.0/0 and ::/0 are refused.
+    pub(super) trusted_proxies: Vec<Text<IpNet>>,
+    /// Bytes of replies held at once, everywhere; a branch that would pass it is `overloaded`.
+    /// 64KiB to 1TiB.
+    pub(super) max_buffered: Size<{ 1 << 16 }, { 1 << 40 }>,
+    /// From accept to the end of the TLS handshake; 100ms to 10m.
+    pub(super) handshake_timeout: Period<100, 600_000>,
+    /// From a request head's first byte to its end; 100ms to 10m.
+    pub(super) header_timeout: Period<100, 600_000>,
+    /// From the signal to stop to the end of the process; 100ms to 1h.
+    pub(super) drain_timeout: Period<100, 3_600_000>,
+    /// Threads that serve, up to 1024; 0 is one per core.
+    pub(super) worker_threads: Whole<0, 1024>,
+    /// The status of a failed gather: "500" for every failure, or "gateway" for 502 when a branch
+    /// failed and 504 when the deadline ended it.
+    pub(super) failure_status: Text<FailureStatus>,
+    /// Origins whose pages may call: a list such as ["https://app.example.com"], or ["*"] for any.
+    pub(super) cors_allow_origins: Vec<String>,
+}
+
+/// The certificate that clients see.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    /// Required. File with the certificate chain in PEM, leaf first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<Text<PathBuf>>,
+    /// Required. File with the private key in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) private_key: Option<Text<PathBuf>>,
+    /// Make a self-signed pair if neither file exists; only when every listener is on loopback.
+    pub(super) self_signed: bool,
+}
+
+/// The rate limit of each client.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RateLimit {
+    /// Whether clients are limited at all.
+    pub(super) enabled: bool,
+    /// Requests a second of one client, in the long run; 0.001 to 1000000.
+    pub(super) requests_per_second: Decimal<1, 1_000_000_000>,
+    /// Requests at once from a rested client; 1 to 1000000.
+    pub(super) burst: Whole<1, 1_000_000>,
+    /// How many leading bits of an IPv6 address are one client; 1 to 128.
+    pub(super) ipv6_prefix: Whole<1, 128>,
+    /// Networks or addresses without limits.
+    pub(super) exempt: Vec<Text<IpNet>>,
+}
+
+/// The listener for operators: health, metrics, status page.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    /// Whether there is one.
+    pub(super) enabled: bool,
+    /// Its address, plain HTTP.
+    pub(super) listen: Text<SocketAddr>,
+    /// Networks or addresses that may connect; required when `listen` is not loopback.
+    pub(super) allow: Vec<Text<IpNet>>,
+}
+
+/// What is logged, to standard error.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    /// "text", "json", or "auto": text on a terminal, JSON otherwise.
+    pub(super) format: Text<LogFormat>,
+    /// The least severe level that is written.
+    pub(super) level: Text<Level>,
+}
+
+/// The stand-in upstream, in this process.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Mock {
+    /// Whether it runs.
+    pub(super) enabled: bool,
+    /// Its address, plain HTTP.
+    pub(super) listen: Text<SocketAddr>,
+    /// What a reply holds.
+    pub(super) body: String,
+    /// How long a reply takes: a duration, or a range such as "100ms..600ms"; up to 10m.
+    pub(super) delay: Text<Delay>,
+    /// Share of replies that are 500; 0 to 1.
+    pub(super) failure_rate: Share,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let https = [([0; 4], 443).into(), ([0_u16; 8], 443).into()];
+        Self {
+            https: https.map(Text).to_vec(),
+            trusted_proxies: Vec::new(),
+            max_buffered: Size::of_bytes(256 << 20),
+            handshake_timeout: Period::of_millis(10_000),
+            header_timeout: Period::of_millis(10_000),
+            drain_timeout: Period::of_millis(12_000),
+            worker_threads: Whole(0),
+            failure_status: Text(FailureStatus::Internal),
+            cors_allow_origins: Vec::new(),
+        }
+    }
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            requests_per_second: Decimal(50.0),
+            burst: Whole(100),
+            ipv6_prefix: Whole(64),
+            exempt: Vec::new(),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: Text(([127, 0, 0, 1], 9180).into()),
+            allow: Vec::new(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: Text(LogFormat::Auto),
+            level: Text(Level::INFO),
+        }
+    }
+}
+
+impl Default for Mock {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: Text(([127, 0, 0, 1], 1234).into()),
+            body: r#"{"time":250}"#.to_owned(),
+            delay: Text(Delay(std::time::Duration::ZERO..=std::time::Duration::ZERO)),
+            failure_rate: Decimal(0.0),
+        }
+    }
+}

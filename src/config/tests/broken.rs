@@ -1,0 +1,131 @@
+//! Broken files and the key that each is told by.
+
+use super::{BASE, keys, problems, route, with};
+
+/// A section, a line put under its header, and the key that is wrong then.
+const LINES: &str = r#"
+[server] | max_connections = 5 | server.max_connections
+[server] | max_buffered = "12" | server.max_buffered
+[server] | max_buffered = 12 | server.max_buffered
+[server] | handshake_timeout = "0s" | server.handshake_timeout
+[server] | drain_timeout = 12 | server.drain_timeout
+[server] | trusted_proxies = ["10.0.0.0/8", "0.0.0.0/0"] | server.trusted_proxies[1]
+[server] | trusted_proxies = ["::/0"] | server.trusted_proxies[0]
+[server] | failure_status = "502" | server.failure_status
+[server] | worker_threads = -1 | server.worker_threads
+[server] | cors_allow_origins = ["https://a.b/"] | server.cors_allow_origins[0]
+[server] | cors_allow_origins = ["*", "https://a.b"] | server.cors_allow_origins[0]
+[rate_limit] | requests_per_second = 0 | rate_limit.requests_per_second
+[rate_limit] | requests_per_second = nan | rate_limit.requests_per_second
+[rate_limit] | burst = 0 | rate_limit.burst
+[rate_limit] | ipv6_prefix = 129 | rate_limit.ipv6_prefix
+[admin] | listen = "0.0.0.0:9180" | admin.allow
+[admin] | listen = "127.0.0.1:8443" | admin.listen
+[admin] | enabled = "yes" | admin.enabled
+[log] | level = "loud" | log.level
+[log] | format = 1 | log.format
+[mock] | delay = "2s..1s" | mock.delay
+[mock] | failure_rate = 1.5 | mock.failure_rate
+[upstreams.Work] | url = "http://h/" | upstreams.Work
+[upstreams.x] | ca = "bundled" | upstreams.x.url
+[upstreams.x] | url = "ftp://h/" | upstreams.x.url
+[upstreams.x] | url = "http://h/#a" | upstreams.x.url
+[upstreams.x] | url = "http://u:hush@h/" | upstreams.x.url
+[upstreams.work] | max_calls = 0 | upstreams.work.max_calls
+[upstreams.work] | http = "3" | upstreams.work.http
+[upstreams.work] | headers = { Host = "hush" } | upstreams.work.headers.Host
+[upstreams.work] | headers = { x-a = 1 } | upstreams.work.headers.x-a
+[upstreams.work] | headers = { x-a = "hush\n" } | upstreams.work.headers.x-a
+[upstreams.work] | headers = { x-a = { vault = "hush" } } | upstreams.work.headers.x-a.vault
+"#;
+
+/// What is put in the place of what in the base, and the key that is wrong then.
+const REPLACED: &str = r#"
+["127.0.0.1:8443"] | [] | server.https
+127.0.0.1:8443 | localhost:8443 | server.https[0]
+127.0.0.1:8443 | 0.0.0.0:8443 | tls.self_signed
+private_key | # private_key | tls.private_key
+"#;
+
+/// Lines of a route (`;` between them), and the key of `routes[0]` that is wrong then.
+const ROUTES: &str = r#"
+policy = "all" | upstream
+upstream = "work" | policy
+policy = "some"; upstream = "work" | policy
+policy = 0; upstream = "work" | policy
+polcy = "all"; upstream = "work" | polcy
+policy = "all"; upstream = "wrok" | upstream
+policy = "all"; upstream = "work"; calls = 65 | calls
+policy = "all"; upstream = "work"; need = 1 | need
+policy = "quorum"; upstream = "work" | need
+policy = "quorum"; upstream = "work"; need = 3 | need
+policy = "all"; upstream = "work"; shape = "object" | shape
+policy = "all"; upstream = "work"; hedge_after = "1s" | hedge_after
+policy = "all"; upstream = "work"; hedge_budget = 0.5 | hedge_budget
+policy = "all"; upstream = "work"; hedge_budget = 2 | hedge_budget
+policy = "all"; upstream = "work"; timeout = "0ms" | timeout
+policy = "all"; upstream = "work"; timeout = "2s"; max_timeout = "1s" | timeout
+policy = "all"; upstream = "work"; forward_headers = ["cookie", "te"] | forward_headers[1]
+policy = "all"; upstream = "keyed"; forward_headers = ["X-Api-Key"] | forward_headers[0]
+policy = "all"; upstream = "keyed"; forward_query = ["key"] | forward_query[0]
+policy = "all"; upstream = "work"; forward_query = ["timeout"] | forward_query[0]
+policy = "all"; branches = [] | branches
+upstream = "work"; policy = "all"; branches = [{ GOOD }] | upstream
+policy = "all"; branches = [{ upstream = "work" }] | branches[0].name
+policy = "all"; branches = [{ name = "A", upstream = "work" }] | branches[0].name
+policy = "all"; branches = [{ name = "a" }] | branches[0].upstream
+policy = "all"; branches = [{ GOOD, target = "/{user}" }] | branches[0].target
+policy = "all"; branches = [{ name = "a", upstream = "keyed", target = "/x" }] | branches[0].target
+policy = "all"; branches = [{ GOOD, target = "/y?l=1", forward_query = ["l"] }] | branches[0].forward_query[0]
+policy = "all"; branches = [{ GOOD, select = "items" }] | branches[0].select
+policy = "all"; branches = [{ GOOD, select = "/a~2" }] | branches[0].select
+policy = "all"; branches = [{ GOOD, timeout = 300 }] | branches[0].timeout
+policy = "all"; branches = [{ GOOD, required = true }] | branches[0].required
+policy = "all"; branches = [{ GOOD }, { GOOD }] | branches[1].name
+policy = "quorum"; need = 2; branches = [{ GOOD }, 1] | branches[1]
+"#;
+
+fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    table
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split(" | ").collect())
+}
+
+fn assert_told(text: &str, key: &str) {
+    let problems = problems(text);
+    assert_eq!(keys(text), [key], "{text}\n{problems}");
+    assert!(!problems.to_string().contains("hush"), "{problems}");
+    assert_eq!(problems.exit_code(), 64, "{problems}");
+}
+
+#[test]
+fn every_broken_section_names_the_key_that_is_wrong() {
+    for row in rows(LINES) {
+        assert_told(&with(row[0], row[1]), row[2]);
+    }
+    for row in rows(REPLACED) {
+        assert_told(&BASE.replacen(row[0], row[1], 1), row[2]);
+    }
+    assert_told(&format!("surprise = 1\n{BASE}"), "surprise");
+}
+
+#[test]
+fn every_broken_route_names_the_key_that_is_wrong() {
+    for row in rows(ROUTES) {
+        let lines = row[0]
+            .replace("; ", "\n")
+            .replace("GOOD", "name = \"a\", upstream = \"work\"");
+        assert_told(&route(&lines), &format!("routes[0].{}", row[1]));
+    }
+}
+
+#[test]
+fn a_list_without_its_wrong_elements_still_counts_as_the_file_does() {
+    let branch = "{ name = \"a\", upstream = \"work\", selcet = 1 }";
+    let found = keys(&route(&format!(
+        "policy = \"all\"\nbranches = [1, true, {branch}]"
+    )));
+    let expected = ["[0]", "[1]", "[2].selcet"].map(|at| format!("routes[0].branches{at}"));
+    assert_eq!(found, expected);
+}
