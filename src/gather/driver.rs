@@ -169,6 +169,9 @@ impl<'a, B: Branches> Open<'a, B> {
     }
 
     fn start_next(&mut self) {
+        if self.is_past_deadline() {
+            return;
+        }
         let branch = self.next_to_start;
         let call = self.running.branches.start(branch);
         self.started(branch, call, false);
@@ -183,6 +186,12 @@ impl<'a, B: Branches> Open<'a, B> {
             call: Some(call),
         });
         self.next_to_start += 1;
+    }
+
+    /// Whether the deadline is there, even if its timer was not heard yet: a call begun now would
+    /// serve nobody.
+    fn is_past_deadline(&self) -> bool {
+        Instant::now() >= self.deadline
     }
 
     fn all_started(&self) -> bool {
@@ -274,6 +283,9 @@ impl<'a, B: Branches> Open<'a, B> {
     /// Starts what has not started, until one is held back; that one waits for a failure.
     fn hedge(&mut self) {
         self.hedge_at = None;
+        if self.is_past_deadline() {
+            return;
+        }
         while !self.all_started() {
             let branch = self.next_to_start;
             let Some(call) = self.running.branches.hedge(branch) else {
