@@ -248,8 +248,11 @@ impl<'a, B: Branches> Open<'a, B> {
 
     /// The timer fired for `instant`: the deadline, the hedges, or the time of a branch.
     fn tick(&mut self, instant: Instant) -> Option<Verdict> {
-        while let Some(Some((branch, result))) = self.ready_outcome() {
-            if let Some(verdict) = self.outcome(branch, result) {
+        // Once for each call: the set pauses when calls wake themselves, with others still unheard.
+        for _ in 0..self.running.calls.len() {
+            if let Some(Some((branch, result))) = self.ready_outcome()
+                && let Some(verdict) = self.outcome(branch, result)
+            {
                 return Some(verdict);
             }
         }
