@@ -393,3 +393,6 @@ impl<C: Future + Unpin> Future for Slot<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
