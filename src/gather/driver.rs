@@ -126,7 +126,6 @@ struct Open<'a, B: Branches> {
     tally: Tally,
     running: Running<B>,
     branches: Vec<Branch<B::Reply, B::Failure>>,
-    next_to_start: usize,
 }
 
 impl<'a, B: Branches> Open<'a, B> {
@@ -154,7 +153,6 @@ impl<'a, B: Branches> Open<'a, B> {
                 .iter()
                 .map(|_| Branch::not_started())
                 .collect(),
-            next_to_start: 0,
         }
     }
 
@@ -169,9 +167,13 @@ impl<'a, B: Branches> Open<'a, B> {
     }
 
     fn start_next(&mut self) {
-        let branch = self.next_to_start;
-        let call = self.running.branches.start(branch);
-        self.started(branch, call, false);
+        if self.is_past_deadline() {
+            return;
+        }
+        if let Some(branch) = (0..self.branches.len()).find(|branch| self.waits(*branch)) {
+            let call = self.running.branches.start(branch);
+            self.started(branch, call, false);
+        }
     }
 
     fn started(&mut self, branch: usize, call: B::Call, hedged: bool) {
@@ -182,23 +184,30 @@ impl<'a, B: Branches> Open<'a, B> {
             branch,
             call: Some(call),
         });
-        self.next_to_start += 1;
     }
 
-    fn all_started(&self) -> bool {
-        self.next_to_start == self.branches.len()
+    /// Whether the deadline is there, even if its timer was not heard yet: a call begun now would
+    /// serve nobody.
+    fn is_past_deadline(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Whether a branch has not started yet.
+    fn waits(&self, branch: usize) -> bool {
+        matches!(self.branches[branch].outcome, Outcome::NotStarted)
     }
 
     /// The next instant at which something must happen even if no branch is done.
     fn next_instant(&self) -> Instant {
-        let hedge = self.hedge_at.filter(|_| !self.all_started());
         let limited = if self.has_timeouts {
             self.branches.len()
         } else {
             0
         };
         let timeouts = (0..limited).filter_map(|branch| self.timeout_of(branch));
-        timeouts.chain(hedge).fold(self.deadline, Instant::min)
+        timeouts
+            .chain(self.hedge_at)
+            .fold(self.deadline, Instant::min)
     }
 
     /// When the time of a running branch is over, if it has a time of its own.
@@ -228,10 +237,10 @@ impl<'a, B: Branches> Open<'a, B> {
         }
     }
 
-    /// Gives the verdict, or replaces the branch that failed by the next one.
+    /// Gives the verdict, or replaces the branch that failed by the next one, if any is left.
     fn after_failure(&mut self, required: bool) -> Option<Verdict> {
         let verdict = self.tally.failure(required);
-        if verdict.is_none() && !self.all_started() {
+        if verdict.is_none() {
             self.start_next();
         }
         verdict
@@ -239,8 +248,11 @@ impl<'a, B: Branches> Open<'a, B> {
 
     /// The timer fired for `instant`: the deadline, the hedges, or the time of a branch.
     fn tick(&mut self, instant: Instant) -> Option<Verdict> {
-        while let Some(Some((branch, result))) = self.ready_outcome() {
-            if let Some(verdict) = self.outcome(branch, result) {
+        // Once for each call: the set pauses when calls wake themselves, with others still unheard.
+        for _ in 0..self.running.calls.len() {
+            if let Some(Some((branch, result))) = self.ready_outcome()
+                && let Some(verdict) = self.outcome(branch, result)
+            {
                 return Some(verdict);
             }
         }
@@ -271,15 +283,18 @@ impl<'a, B: Branches> Open<'a, B> {
         tokio::task::unconstrained(self.running.calls.next()).now_or_never()
     }
 
-    /// Starts what has not started, until one is held back; that one waits for a failure.
+    /// Starts what has not started; a branch that is held back waits for a failure of another.
     fn hedge(&mut self) {
         self.hedge_at = None;
-        while !self.all_started() {
-            let branch = self.next_to_start;
-            let Some(call) = self.running.branches.hedge(branch) else {
-                return;
-            };
-            self.started(branch, call, true);
+        if self.is_past_deadline() {
+            return;
+        }
+        for branch in 0..self.branches.len() {
+            if self.waits(branch)
+                && let Some(call) = self.running.branches.hedge(branch)
+            {
+                self.started(branch, call, true);
+            }
         }
     }
 
@@ -378,3 +393,6 @@ impl<C: Future + Unpin> Future for Slot<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
