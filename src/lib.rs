@@ -14,18 +14,18 @@
 //!
 //! # The rooms, in reading order
 //!
-//! | room | holds | imports |
+//! | room | holds | may import |
 //! |---|---|---|
 //! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, config |
 //! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, config |
-//! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | nothing |
+//! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | |
 //! | [`upstream`] | clients of each upstream, permits, one call, names | config |
 //! | [`client`] | who the client is | config |
-//! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather (the policy only) |
+//! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather |
 //! | [`server`] | listeners, TLS, drain; generic over a tower service | client, config |
 //! | [`telemetry`] | logs and the admin listener | config |
 //! | [`mock`] | the stand-in upstream | config |
-//! | [`cli`] | the command line, called by `main` | mock, config, http, app, telemetry |
+//! | [`cli`] | the command line, called by `main` | mock, config, gather, http, app, telemetry |
 //!
 //! A type lives in the lowest room that needs it. `tests/integration/rooms.rs` keeps this table true.
 

@@ -1,0 +1,7 @@
+//! gatherd as its users meet it: over real sockets, with real programs beside it.
+//!
+//! One binary, so that it is linked once. Order, status and bytes are asserted, not milliseconds.
+
+mod gathering;
+mod harness;
+mod rooms;
