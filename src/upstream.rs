@@ -23,6 +23,7 @@ pub use self::buffers::{Buffers, Reservation};
 pub use self::call::{Call, Reply, Request};
 use self::clients::Clients;
 pub use self::failure::{Failure, Kind};
+pub use self::json::is_document;
 pub use self::names::Names;
 pub use self::permits::Permit;
 use self::permits::Permits;

@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 const MAX_DEPTH: u32 = u128::BITS;
 
 /// Whether `body` is one JSON document in UTF-8, nested at most 128 deep.
-pub(super) fn is_document(body: &[u8]) -> bool {
+#[must_use]
+pub fn is_document(body: &[u8]) -> bool {
     std::str::from_utf8(body).is_ok() && Scanner { rest: body }.document().is_some()
 }
 
@@ -173,13 +174,32 @@ impl Scanner<'_> {
     /// The rest of a string, after its opening quote.
     fn string(&mut self) -> Option<()> {
         loop {
-            self.skip_while(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+            self.plain_text();
             match self.byte()? {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
                 _ => return None,
             }
         }
+    }
+
+    /// What of a string stands for itself. Most strings end soon; the others are passed over in
+    /// whole blocks, without a branch per byte.
+    fn plain_text(&mut self) {
+        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        let near = &self.rest[..self.rest.len().min(16)];
+        if let Some(end) = near.iter().position(|byte| !is_plain(*byte)) {
+            self.rest = &self.rest[end..];
+            return;
+        }
+        while let Some((block, rest)) = self.rest.split_first_chunk::<16>()
+            && block
+                .iter()
+                .fold(true, |plain, byte| plain & is_plain(*byte))
+        {
+            self.rest = rest;
+        }
+        self.skip_while(is_plain);
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -257,6 +277,17 @@ mod tests {
             "\"\u{10ffff}\"".as_bytes(),
         ] {
             assert!(is_document(body), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_character_that_may_not_stand_in_a_string_is_found_wherever_it_is() {
+        for before in 0..70 {
+            let text = |what: &str| format!("\"{}{what}{}\"", "x".repeat(before), "y".repeat(40));
+            assert!(is_document(text("é\\n").as_bytes()), "{before}");
+            for wrong in ["\u{1}", "\n", "\\x", "\"", "\\u12"] {
+                assert!(!is_document(text(wrong).as_bytes()), "{before} {wrong:?}");
+            }
         }
     }
 
