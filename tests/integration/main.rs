@@ -4,4 +4,5 @@
 
 mod gathering;
 mod harness;
+mod readme;
 mod rooms;
