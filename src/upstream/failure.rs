@@ -108,6 +108,15 @@ pub(super) fn classify(error: &reqwest::Error) -> Kind {
     }
 }
 
+/// Whether the upstream reset one HTTP/2 stream, while its connection lives on.
+pub(super) fn is_stream_reset(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<h2::Error>()
+            .is_some_and(h2::Error::is_reset)
+    })
+}
+
 /// Where an error of a TCP connect and TLS handshake made outside the HTTP client falls.
 pub(super) fn classify_handshake(error: &io::Error) -> Kind {
     match causes(error).find_map(kind_of) {

@@ -4,4 +4,6 @@
 
 mod gathering;
 mod harness;
+mod lab;
+mod retry;
 mod rooms;
