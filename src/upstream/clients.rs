@@ -48,6 +48,9 @@ enum Protocol {
     Http2,
 }
 
+/// Which protocol an upstream speaks, once that is found out.
+type Discovery = Shared<BoxFuture<'static, Result<Protocol, Kind>>>;
+
 /// The clients of one upstream.
 pub(super) struct Clients {
     maker: Maker,
@@ -56,7 +59,7 @@ pub(super) struct Clients {
 
 struct State {
     protocol: Option<Protocol>,
-    discovery: Option<Shared<BoxFuture<'static, Result<Protocol, Kind>>>>,
+    discovery: Option<Discovery>,
     clients: Vec<Arc<Client>>,
     /// Keeps no connection, so that each of its calls opens one; made when it is needed.
     keeping_none: Option<Arc<Client>>,
@@ -160,6 +163,10 @@ impl Clients {
                     .boxed()
                     .shared()
             };
+            // What failed while nobody waited for it any more is old news.
+            if state.discovery.as_ref().is_some_and(has_failed) {
+                state.discovery = None;
+            }
             state.discovery.get_or_insert_with(start).clone()
         };
         let found = discovery.clone().await;
@@ -225,6 +232,11 @@ impl Clients {
         state.keeping_none = Some(client.clone());
         Ok(Lease::of(client))
     }
+}
+
+fn has_failed(discovery: &Discovery) -> bool {
+    let found = discovery.clone().now_or_never();
+    found.is_some_and(|found| found.is_err())
 }
 
 impl SendFailure {
