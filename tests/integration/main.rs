@@ -3,8 +3,11 @@
 //! One binary, so that it is linked once. Order, status and bytes are asserted, not milliseconds.
 
 mod connecting;
+mod faults;
 mod gathering;
 mod harness;
 mod lab;
+mod linger;
+mod permits;
 mod retry;
 mod rooms;
