@@ -10,6 +10,7 @@ pub struct Counters {
     connections_open: AtomicU64,
     requests: AtomicU64,
     requests_open: AtomicU64,
+    most_requests_open: AtomicU64,
 }
 
 impl Counters {
@@ -35,6 +36,12 @@ impl Counters {
     #[must_use]
     pub fn requests_open(&self) -> u64 {
         self.requests_open.load(Ordering::SeqCst)
+    }
+
+    /// The most requests that ever were open at once.
+    #[must_use]
+    pub fn most_requests_open(&self) -> u64 {
+        self.most_requests_open.load(Ordering::SeqCst)
     }
 }
 
@@ -65,7 +72,10 @@ impl OpenRequest {
     /// A request whose head has just come.
     pub(super) fn new(counters: &Arc<Counters>) -> Self {
         counters.requests.fetch_add(1, Ordering::SeqCst);
-        counters.requests_open.fetch_add(1, Ordering::SeqCst);
+        let open = counters.requests_open.fetch_add(1, Ordering::SeqCst) + 1;
+        counters
+            .most_requests_open
+            .fetch_max(open, Ordering::SeqCst);
         Self(Arc::clone(counters))
     }
 }

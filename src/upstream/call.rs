@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use super::clients::Response;
+use super::clients::{Connection, Response};
 use super::permits::Permit;
 use super::{Failure, Kind, Reservation, Upstream, body, json};
 
@@ -139,10 +139,9 @@ impl Upstream {
     /// Sends the request until a head comes: once more when a connection that had served before
     /// ended instead.
     async fn exchange(&self, request: &Request) -> Result<Response, Failure> {
-        match self.clients.send(self.http_request(request)).await {
-            Err(failure) if failure.on_kept_connection => {
-                self.clients.send(self.http_request(request)).await
-            }
+        let send = |connection| self.clients.send(self.http_request(request), connection);
+        match send(Connection::Any).await {
+            Err(failure) if failure.on_kept_connection => send(Connection::New).await,
             result => result,
         }
         .map_err(|failure| Failure::of(failure.kind))

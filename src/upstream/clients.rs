@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tower::util::MapRequestLayer;
 
 use self::discovery::discover;
-use super::failure::classify;
+use super::failure::{classify, is_stream_reset};
 use super::{Kind, Names, tls};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
 
@@ -48,6 +48,9 @@ enum Protocol {
     Http2,
 }
 
+/// Which protocol an upstream speaks, once that is found out.
+type Discovery = Shared<BoxFuture<'static, Result<Protocol, Kind>>>;
+
 /// The clients of one upstream.
 pub(super) struct Clients {
     maker: Maker,
@@ -56,8 +59,20 @@ pub(super) struct Clients {
 
 struct State {
     protocol: Option<Protocol>,
-    discovery: Option<Shared<BoxFuture<'static, Result<Protocol, Kind>>>>,
+    discovery: Option<Discovery>,
     clients: Vec<Arc<Client>>,
+    /// Keeps no connection, so that each of its calls opens one; made when it is needed.
+    keeping_none: Option<Arc<Client>>,
+}
+
+/// Which connection a request goes out on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// A kept one, if there is any.
+    Any,
+    /// None that was kept over HTTP/1.1: where one had died, the others may have too. HTTP/2 has
+    /// one, which is replaced when it ends.
+    New,
 }
 
 /// Why sending did not give a head.
@@ -89,6 +104,7 @@ impl Clients {
             protocol,
             discovery: None,
             clients: Vec::new(),
+            keeping_none: None,
         };
         Ok(Self {
             maker,
@@ -97,9 +113,17 @@ impl Clients {
     }
 
     /// Sends a request until the head of its reply comes.
-    pub(super) async fn send(&self, request: reqwest::Request) -> Result<Response, SendFailure> {
+    pub(super) async fn send(
+        &self,
+        request: reqwest::Request,
+        connection: Connection,
+    ) -> Result<Response, SendFailure> {
         let protocol = self.protocol().await.map_err(SendFailure::new)?;
-        let mut lease = self.lease(protocol).map_err(SendFailure::new)?;
+        let lease = match (connection, protocol) {
+            (Connection::New, Protocol::Http1) => self.lease_keeping_none(),
+            _ => self.lease(protocol),
+        };
+        let mut lease = lease.map_err(SendFailure::new)?;
         let execute = CONNECTED.scope(Cell::new(false), async {
             let result = lease.client.http.execute(request).await;
             (result, CONNECTED.with(Cell::get))
@@ -116,7 +140,8 @@ impl Clients {
                     self.distrust();
                 }
                 let answered = lease.client.answered.load(Ordering::Relaxed);
-                let on_kept_connection = kind == Kind::Reset && answered && !connected;
+                let ended = kind == Kind::Reset && !is_stream_reset(&error);
+                let on_kept_connection = ended && answered && !connected;
                 Err(SendFailure {
                     kind,
                     on_kept_connection,
@@ -138,6 +163,10 @@ impl Clients {
                     .boxed()
                     .shared()
             };
+            // What failed while nobody waited for it any more is old news.
+            if state.discovery.as_ref().is_some_and(has_failed) {
+                state.discovery = None;
+            }
             state.discovery.get_or_insert_with(start).clone()
         };
         let found = discovery.clone().await;
@@ -187,12 +216,27 @@ impl Clients {
                 client
             }
         };
-        client.calls.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease {
-            client,
-            ended: false,
-        })
+        Ok(Lease::of(client))
     }
+
+    /// A place on a client whose calls each open a connection.
+    fn lease_keeping_none(&self) -> Result<Lease, Kind> {
+        let mut state = self.state.lock();
+        if let Some(client) = &state.keeping_none {
+            return Ok(Lease::of(client.clone()));
+        }
+        let builder = self.maker.builder(Protocol::Http1);
+        let http = builder.pool_max_idle_per_host(0).build();
+        let http = http.map_err(|_| Kind::Connect)?;
+        let client = Arc::new(Client::new(http, Protocol::Http1));
+        state.keeping_none = Some(client.clone());
+        Ok(Lease::of(client))
+    }
+}
+
+fn has_failed(discovery: &Discovery) -> bool {
+    let found = discovery.clone().now_or_never();
+    found.is_some_and(|found| found.is_err())
 }
 
 impl SendFailure {
@@ -215,6 +259,10 @@ struct Maker {
 impl Maker {
     /// A client that speaks one protocol. It has no connection yet.
     fn client(&self, protocol: Protocol) -> Result<Client, reqwest::Error> {
+        Ok(Client::new(self.builder(protocol).build()?, protocol))
+    }
+
+    fn builder(&self, protocol: Protocol) -> reqwest::ClientBuilder {
         let settings = &self.settings;
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls_for(&[protocol]))
@@ -228,15 +276,14 @@ impl Maker {
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy();
-        let builder = match protocol {
+        match protocol {
             Protocol::Http1 => builder.http1_only(),
             Protocol::Http2 => builder
                 .http2_prior_knowledge()
                 .http2_keep_alive_interval(PING_INTERVAL)
                 .http2_keep_alive_timeout(PING_TIMEOUT)
                 .http2_keep_alive_while_idle(true),
-        };
-        Ok(Client::new(builder.build()?, protocol))
+        }
     }
 
     fn tls_for(&self, protocols: &[Protocol]) -> rustls::ClientConfig {
@@ -304,6 +351,16 @@ struct Lease {
     client: Arc<Client>,
     /// Whether the exchange came to an end of its own.
     ended: bool,
+}
+
+impl Lease {
+    fn of(client: Arc<Client>) -> Self {
+        client.calls.fetch_add(1, Ordering::Relaxed);
+        Self {
+            client,
+            ended: false,
+        }
+    }
 }
 
 impl Drop for Lease {

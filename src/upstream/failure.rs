@@ -108,6 +108,15 @@ pub(super) fn classify(error: &reqwest::Error) -> Kind {
     }
 }
 
+/// Whether the upstream reset one HTTP/2 stream, while its connection lives on.
+pub(super) fn is_stream_reset(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<h2::Error>()
+            .is_some_and(h2::Error::is_reset)
+    })
+}
+
 /// Where an error of a TCP connect and TLS handshake made outside the HTTP client falls.
 pub(super) fn classify_handshake(error: &io::Error) -> Kind {
     match causes(error).find_map(kind_of) {
@@ -116,9 +125,18 @@ pub(super) fn classify_handshake(error: &io::Error) -> Kind {
     }
 }
 
-/// tokio-rustls says so when the peer closes in the middle of a handshake.
+/// Whether the peer ended a TCP connection that was there, in the middle of the TLS handshake.
 fn ended_in_handshake(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| cause.to_string() == "tls handshake eof")
+    use io::ErrorKind as Io;
+    let ended = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe
+            )
+        })
+    };
+    error.url().is_some_and(|url| url.scheme() == "https") && causes(error).any(ended)
 }
 
 /// The error and all that caused it, outermost first. An [`io::Error`] hides the error it wraps from

@@ -2,7 +2,18 @@
 //!
 //! One binary, so that it is linked once. Order, status and bytes are asserted, not milliseconds.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+mod connecting;
+mod faults;
 mod gathering;
 mod harness;
+mod lab;
+mod linger;
+mod permits;
 mod readme;
+mod retry;
 mod rooms;
