@@ -1,5 +1,6 @@
 //! The composition root: binds, builds the snapshot, runs until told to stop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,29 @@ pub fn serve(settings: &Settings) -> Result<(), Problems> {
     })
 }
 
+/// Reads every file that a start reads, and makes what can be made of them; binds nothing.
+///
+/// # Errors
+/// All that a start would miss, addresses apart.
+pub fn check(settings: &Settings) -> Result<(), Problems> {
+    let made_at_start = settings.tls.self_signed && !settings.tls.certificate.exists();
+    let certificate = if made_at_start {
+        Ok(())
+    } else {
+        server_config(&settings.tls).map(drop)
+    };
+    let certificate = certificate.err().into_iter();
+    let snapshot = Snapshot::new(settings, &common(settings), None).err();
+    let problems: Vec<Problem> = certificate
+        .chain(snapshot.iter().flat_map(Problems::iter).cloned())
+        .collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.into_iter().collect())
+    }
+}
+
 /// Runs the mock upstream alone, until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -93,32 +117,34 @@ pub fn serve_mock(settings: &MockSettings) -> Result<(), Problems> {
 /// All that is missing: files that cannot be read, addresses that are taken.
 pub fn bind(settings: &Settings) -> Result<App, Problems> {
     let tls = server_config(&settings.tls)?;
-    let common = Common {
-        buffers: Buffers::new(settings.server.max_buffered),
-        names: Names::default(),
-        lingering: TaskTracker::new(),
-    };
-    let snapshot = Snapshot::new(settings, &common, None)?;
+    let snapshot = Snapshot::new(settings, &common(settings), None)?;
     let mut problems = Vec::new();
-    let mut taken = |address: SocketAddr, error: std::io::Error| {
-        problems.push(Problem::unavailable(address, error));
-    };
     let mut servers = Vec::new();
     for address in &settings.server.https {
-        match server::bind(*address) {
-            Ok(listener) => servers.push(Server::new(listener, tls.clone(), &settings.server)),
-            Err(error) => taken(*address, error),
-        }
+        let listener = had(
+            "server.https",
+            *address,
+            server::bind(*address),
+            &mut problems,
+        );
+        servers
+            .extend(listener.map(|listener| Server::new(listener, tls.clone(), &settings.server)));
     }
     let admin = settings.admin.as_ref().and_then(|settings| {
-        admin::bind(settings)
-            .map_err(|error| taken(settings.listen, error))
-            .ok()
+        had(
+            "admin.listen",
+            settings.listen,
+            admin::bind(settings),
+            &mut problems,
+        )
     });
     let mock = settings.mock.as_ref().and_then(|settings| {
-        mock::bind(settings)
-            .map_err(|error| taken(settings.listen, error))
-            .ok()
+        had(
+            "mock.listen",
+            settings.listen,
+            mock::bind(settings),
+            &mut problems,
+        )
     });
     if !problems.is_empty() {
         return Err(problems.into_iter().collect());
@@ -131,6 +157,35 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         current,
         drain_timeout: settings.server.drain_timeout,
     })
+}
+
+/// What was bound, or nothing and a problem.
+fn had<T>(
+    key: &str,
+    address: SocketAddr,
+    bound: io::Result<T>,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let hint = |error: &io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrInUse => "; another process listens there",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has it",
+        _ => "",
+    };
+    bound
+        .map_err(|error| {
+            let reason = format!("{error}{}", hint(&error));
+            problems.push(Problem::unavailable(format!("{key} {address}"), reason));
+        })
+        .ok()
+}
+
+fn common(settings: &Settings) -> Common {
+    Common {
+        buffers: Buffers::new(settings.server.max_buffered),
+        names: Names::default(),
+        lingering: TaskTracker::new(),
+    }
 }
 
 impl App {
@@ -197,7 +252,7 @@ async fn sweep(current: Current) {
 }
 
 /// One core is served best by one thread without a scheduler between threads.
-fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
+fn runtime(worker_threads: usize) -> io::Result<Runtime> {
     let mut builder = match worker_threads {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
@@ -206,7 +261,7 @@ fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
 }
 
 /// Two tokens: cancelled by the first and by the second signal to stop.
-fn stop_signals() -> std::io::Result<(CancellationToken, CancellationToken)> {
+fn stop_signals() -> io::Result<(CancellationToken, CancellationToken)> {
     let (first, second) = (CancellationToken::new(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

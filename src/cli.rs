@@ -91,6 +91,7 @@ impl Line {
     /// advice goes to standard error then.
     fn check(&self, print: bool) -> Result<(), Problems> {
         let config = self.load()?;
+        crate::app::check(&config.settings)?;
         let advice = advice::of(&config.settings);
         let name = self.config.display();
         if print {

@@ -82,7 +82,11 @@ impl<'a> Report<'a> {
                 return;
             }
             Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-                self.said(key, Some(shown(actual)), plain(expected));
+                self.said(
+                    key,
+                    Some(shown(actual)),
+                    format_args!("must be {}", plain(expected)),
+                );
             }
             // Of a table that lost its wrong keys, the rest is no news.
             _ if self.is_broken(key) => {}

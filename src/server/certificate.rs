@@ -16,27 +16,31 @@ use crate::config::{Problem, TlsSettings};
 /// Names that the demonstration is reached by.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+const CERTIFICATE: &str = "tls.certificate";
+const PRIVATE_KEY: &str = "tls.private_key";
+
 /// The chain and its key, which belong together.
 pub(super) fn load(
     settings: &TlsSettings,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, Problem> {
-    let path = &settings.certificate;
+    let (key, path) = (CERTIFICATE, &settings.certificate);
     let chain = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unusable(path, &explained(error, "certificate")))?;
+        .map_err(|error| unusable(key, path, &explained(error, "certificate")))?;
     if chain.is_empty() {
-        return Err(unusable(path, &"holds no certificate in PEM form"));
+        return Err(unusable(key, path, &"holds no certificate in PEM form"));
     }
-    let path = &settings.private_key;
-    let key = PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| unusable(path, &explained(error, "unencrypted private key")))?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+    let (key, path) = (PRIVATE_KEY, &settings.private_key);
+    let private_key = PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| unusable(key, path, &explained(error, "unencrypted private key")))?;
+    CertifiedKey::from_der(chain, private_key, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => unusable(
+            key,
             path,
             &format!("is not the key of {}", settings.certificate.display()),
         ),
-        error => unusable(path, &error),
+        error => unusable(key, path, &error),
     })
 }
 
@@ -47,15 +51,15 @@ pub(super) fn make_if_missing(settings: &TlsSettings) -> Result<(), Problem> {
     }
     let names = LOCAL_NAMES.map(str::to_owned);
     let pair = rcgen::generate_simple_self_signed(names)
-        .map_err(|error| unusable(&settings.certificate, &error))?;
+        .map_err(|error| unusable(CERTIFICATE, &settings.certificate, &error))?;
     write_new(
         &settings.private_key,
         &pair.signing_key.serialize_pem(),
         0o600,
     )
-    .map_err(|error| unusable(&settings.private_key, &error))?;
+    .map_err(|error| unusable(PRIVATE_KEY, &settings.private_key, &error))?;
     write_new(&settings.certificate, &pair.cert.pem(), 0o644)
-        .map_err(|error| unusable(&settings.certificate, &error))
+        .map_err(|error| unusable(CERTIFICATE, &settings.certificate, &error))
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
@@ -79,6 +83,6 @@ fn explained(error: pem::Error, wanted: &str) -> String {
     }
 }
 
-fn unusable(path: &Path, reason: &dyn Display) -> Problem {
-    Problem::unavailable(path.display(), reason)
+fn unusable(key: &str, path: &Path, reason: &dyn Display) -> Problem {
+    Problem::unavailable(format!("{key} {}", path.display()), reason)
 }

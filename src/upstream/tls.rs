@@ -51,7 +51,9 @@ fn bundled_roots() -> RootCertStore {
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, Problem> {
-    let unusable = |error: &dyn std::fmt::Display| Problem::unavailable(path.display(), error);
+    let unusable = |error: &dyn std::fmt::Display| {
+        Problem::unavailable(format!("ca {}", path.display()), error)
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
         let certificate = certificate.map_err(|error| unusable(&error))?;

@@ -237,7 +237,8 @@ impl<'a> Upstreams<'a> {
         let Some(index) = self.said.keys().position(|known| known == name) else {
             let section = Key::of("upstreams");
             if !report.is_broken(&section.name(name)) {
-                let allowed = format_args!("no such upstream; there are: {}", known()).to_string();
+                let allowed =
+                    format_args!("must be the name of an upstream ({})", known()).to_string();
                 report.said(key, Some(quoted(name)), allowed);
             }
             return None;

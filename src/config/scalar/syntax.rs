@@ -85,7 +85,7 @@ impl<const MIN: u64, const MAX: u64> Syntax for BoundedDuration<MIN, MAX> {
         );
         write!(
             f,
-            "a duration is a number with a unit, such as \"250ms\" or \"10s\", from {min} to {max}"
+            "a number with a unit, such as \"250ms\" or \"10s\", from {min} to {max}"
         )
     }
 
@@ -103,7 +103,7 @@ impl<const MIN: u64, const MAX: u64> Syntax for BoundedSize<MIN, MAX> {
         let (min, max) = (size(MIN), size(MAX));
         write!(
             f,
-            "a size is a number with a unit, such as \"64KiB\" or \"256MiB\", from {min} to {max}"
+            "a number with a unit, such as \"64KiB\" or \"256MiB\", from {min} to {max}"
         )
     }
 
