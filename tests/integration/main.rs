@@ -2,6 +2,7 @@
 //!
 //! One binary, so that it is linked once. Order, status and bytes are asserted, not milliseconds.
 
+mod climbing;
 mod connecting;
 mod faults;
 mod gathering;
