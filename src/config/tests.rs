@@ -107,11 +107,11 @@ fn every_problem_is_told_at_once_with_its_line() {
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 5, "{told}");
     assert!(
-        lines[0].starts_with("config.toml:2: server.https[1] = 5: an IP address"),
+        lines[0].starts_with("config.toml:2: server.https[1] = 5: must be an IP address"),
         "{told}"
     );
     assert!(
-        lines[1].starts_with("config.toml:2: server.https[2] = \"x\": an IP"),
+        lines[1].starts_with("config.toml:2: server.https[2] = \"x\": must be an IP"),
         "{told}"
     );
     assert!(
@@ -120,11 +120,11 @@ fn every_problem_is_told_at_once_with_its_line() {
         )
     );
     assert!(
-        lines[3].starts_with("config.toml:5: tls.certificate = 1: the path"),
+        lines[3].starts_with("config.toml:5: tls.certificate = 1: must be the path"),
         "{told}"
     );
     assert!(
-        lines[4].starts_with("config.toml:9: upstreams.w.url = 5: a string"),
+        lines[4].starts_with("config.toml:9: upstreams.w.url = 5: must be a string"),
         "{told}"
     );
 }
@@ -180,7 +180,7 @@ fn the_environment_overrides_the_file_and_is_named_when_it_is_wrong() {
     );
     let told = told.unwrap_err().to_string();
     assert!(
-        told.contains("GATHERD_SERVER__DRAIN_TIMEOUT: server.drain_timeout = 12: a duration"),
+        told.contains("GATHERD_SERVER__DRAIN_TIMEOUT: server.drain_timeout = 12: must be a number"),
         "{told}"
     );
     assert!(

@@ -37,6 +37,7 @@ impl<'a> Parameters<'a> {
         let path = path
             .as_ref()
             .map_err(|_| ProblemDetails::bad_request("the path is not UTF-8"))?;
+        refuse_dots(path)?;
         let query = parts.uri.query().unwrap_or("");
         let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
         let deadline = arrived + timeout(&query, route)?;
@@ -75,6 +76,18 @@ impl<'a> Parameters<'a> {
             }
         }
         Ok(forwarded)
+    }
+}
+
+/// Refuses a path parameter that is `.` or `..`, wherever it would stand: what an upstream makes of it
+/// in a query is not ours to guess either.
+fn refuse_dots(path: &RawPathParams) -> Result<(), ProblemDetails> {
+    match path.iter().find(|(_, value)| matches!(*value, "." | "..")) {
+        Some((name, _)) => Err(ProblemDetails::bad_parameter(
+            name,
+            "must not be \".\" or \"..\"",
+        )),
+        None => Ok(()),
     }
 }
 

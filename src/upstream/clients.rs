@@ -2,8 +2,9 @@
 //!
 //! HTTP/1.1 needs one, whose pool has a connection per call. An HTTP/2 client has one connection per
 //! host, and a connection carries a limited number of calls, so there are as many clients as the
-//! calls make necessary. Which of the two a TLS upstream speaks is found out by one handshake before
-//! the first call, so that a cold burst does not open a connection per call.
+//! calls make necessary. What an upstream speaks, and how many calls a connection carries, is found
+//! out by one handshake before the first call, so that a cold burst does not open a connection per
+//! call.
 
 mod discovery;
 
@@ -25,7 +26,8 @@ use super::failure::{classify, is_stream_reset};
 use super::{Kind, Names, tls};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
 
-/// Calls on one HTTP/2 connection: what most servers allow as concurrent streams.
+/// The most calls on one HTTP/2 connection, whatever the server allows: what most servers allow, so
+/// that one connection's trouble is that of few calls.
 const CALLS_PER_HTTP2_CONNECTION: usize = 100;
 /// Calls in a row that never ended, after which an HTTP/2 connection is taken for dead.
 const MOST_UNENDED_IN_A_ROW: u32 = 5;
@@ -48,8 +50,23 @@ enum Protocol {
     Http2,
 }
 
-/// Which protocol an upstream speaks, once that is found out.
-type Discovery = Shared<BoxFuture<'static, Result<Protocol, Kind>>>;
+/// What an upstream speaks, and how much of it a connection carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spoken {
+    protocol: Protocol,
+    calls_per_connection: usize,
+}
+
+impl Spoken {
+    /// A client has a connection for each call.
+    const HTTP1: Self = Self {
+        protocol: Protocol::Http1,
+        calls_per_connection: usize::MAX,
+    };
+}
+
+/// What an upstream speaks, once that is found out.
+type Discovery = Shared<BoxFuture<'static, Result<Spoken, Kind>>>;
 
 /// The clients of one upstream.
 pub(super) struct Clients {
@@ -58,7 +75,7 @@ pub(super) struct Clients {
 }
 
 struct State {
-    protocol: Option<Protocol>,
+    spoken: Option<Spoken>,
     discovery: Option<Discovery>,
     clients: Vec<Arc<Client>>,
     /// Keeps no connection, so that each of its calls opens one; made when it is needed.
@@ -95,13 +112,12 @@ impl Clients {
             Problem::unavailable(format!("upstreams.{}", settings.name), error)
         };
         maker.client(Protocol::Http1).map_err(problem)?;
-        let protocol = match (settings.http, settings.url.scheme()) {
-            (UpstreamHttp::Http1, _) | (UpstreamHttp::Auto, "http") => Some(Protocol::Http1),
-            (UpstreamHttp::Http2, _) => Some(Protocol::Http2),
-            (UpstreamHttp::Auto, _) => None,
+        let spoken = match (settings.http, settings.url.scheme()) {
+            (UpstreamHttp::Http1, _) | (UpstreamHttp::Auto, "http") => Some(Spoken::HTTP1),
+            (UpstreamHttp::Http2 | UpstreamHttp::Auto, _) => None,
         };
         let state = State {
-            protocol,
+            spoken,
             discovery: None,
             clients: Vec::new(),
             keeping_none: None,
@@ -118,10 +134,10 @@ impl Clients {
         request: reqwest::Request,
         connection: Connection,
     ) -> Result<Response, SendFailure> {
-        let protocol = self.protocol().await.map_err(SendFailure::new)?;
-        let lease = match (connection, protocol) {
+        let spoken = self.spoken().await.map_err(SendFailure::new)?;
+        let lease = match (connection, spoken.protocol) {
             (Connection::New, Protocol::Http1) => self.lease_keeping_none(),
-            _ => self.lease(protocol),
+            _ => self.lease(spoken),
         };
         let mut lease = lease.map_err(SendFailure::new)?;
         let execute = CONNECTED.scope(Cell::new(false), async {
@@ -150,12 +166,12 @@ impl Clients {
         }
     }
 
-    /// The protocol the upstream speaks; all who ask while it is being found out wait for one answer.
-    async fn protocol(&self) -> Result<Protocol, Kind> {
+    /// What the upstream speaks; all who ask while it is being found out wait for one answer.
+    async fn spoken(&self) -> Result<Spoken, Kind> {
         let discovery = {
             let mut state = self.state.lock();
-            if let Some(protocol) = state.protocol {
-                return Ok(protocol);
+            if let Some(spoken) = state.spoken {
+                return Ok(spoken);
             }
             let start = || {
                 let task = tokio::spawn(discover(self.maker.clone()));
@@ -177,7 +193,7 @@ impl Clients {
             .is_some_and(|current| current.ptr_eq(&discovery))
         {
             state.discovery = None;
-            state.protocol = found.ok();
+            state.spoken = found.ok();
         }
         found
     }
@@ -187,17 +203,13 @@ impl Clients {
         let settings = &self.maker.settings;
         if settings.http == UpstreamHttp::Auto && settings.url.scheme() == "https" {
             let mut state = self.state.lock();
-            state.protocol = None;
+            state.spoken = None;
             state.clients.clear();
         }
     }
 
     /// A place on a client that has room.
-    fn lease(&self, protocol: Protocol) -> Result<Lease, Kind> {
-        let most = match protocol {
-            Protocol::Http1 => usize::MAX,
-            Protocol::Http2 => CALLS_PER_HTTP2_CONNECTION,
-        };
+    fn lease(&self, spoken: Spoken) -> Result<Lease, Kind> {
         let now = Instant::now();
         let mut state = self.state.lock();
         state
@@ -206,11 +218,14 @@ impl Clients {
         let with_room = state
             .clients
             .iter()
-            .find(|client| client.calls.load(Ordering::Relaxed) < most);
+            .find(|client| client.calls.load(Ordering::Relaxed) < spoken.calls_per_connection);
         let client = match with_room {
             Some(client) => client.clone(),
             None => {
-                let client = self.maker.client(protocol).map_err(|_| Kind::Connect)?;
+                let client = self
+                    .maker
+                    .client(spoken.protocol)
+                    .map_err(|_| Kind::Connect)?;
                 let client = Arc::new(client);
                 state.clients.push(client.clone());
                 client

@@ -35,12 +35,13 @@ async fn kind_of(url: &str, more: &str) -> String {
 
 /// A listener whose queue is full, so that connects are not answered, with what fills it.
 async fn full_listener() -> (Socket, SocketAddr, Vec<TcpStream>) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    socket.listen(0).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        .expect("a port");
+    socket.listen(0).expect("a queue");
+    let addr = socket.local_addr().expect("its address");
+    let addr = addr.as_socket().expect("an IP address");
     let mut filling = Vec::new();
     let limit = std::time::Duration::from_millis(300);
     while let Ok(stream) = tokio::time::timeout(limit, TcpStream::connect(addr)).await {

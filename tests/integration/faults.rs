@@ -119,8 +119,9 @@ fn check(answer: &Answer, policy: &str, kind: &str, place: Where, case: &str) {
     }
 }
 
-/// A fault in its place: the path of its route, and what must come of it.
+/// A fault in its place, the path of its route, and what must come of it.
 struct Case {
+    fault: &'static str,
     path: String,
     policy: &'static str,
     kind: &'static str,
@@ -147,6 +148,7 @@ async fn every_fault_in(http: &str) {
                 let path = format!("/{number}/{policy}/{place:?}").to_lowercase();
                 config += &faulty_route(&path, policy, targets);
                 cases.push(Case {
+                    fault,
                     path,
                     policy,
                     kind,
@@ -157,13 +159,12 @@ async fn every_fault_in(http: &str) {
     }
     let service = Service::start(&config).await;
     let asked = cases.iter().map(|case| {
-        let limit = if case.kind == TIMEOUT { 500 } else { 10_000 };
+        let limit = if case.kind == TIMEOUT { 700 } else { 10_000 };
         service.url(&format!("{}?timeout={limit}", case.path))
     });
     let answers = get_all(asked.collect(), 12).await;
     for (case, answer) in cases.iter().zip(&answers) {
-        let number: usize = case.path[1..].split('/').next().unwrap().parse().unwrap();
-        let name = format!("{} {} http={http}", FAULTS[number].0, case.path);
+        let name = format!("{} {} http={http}", case.fault, case.path);
         check(answer, case.policy, case.kind, case.place, &name);
     }
     // What lingered has ended, and no connection is left when its idle time is over.

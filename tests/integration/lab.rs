@@ -6,15 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt;
 use rcgen::{CertificateParams, KeyPair};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::harness::{Answer, client, soon};
+use crate::harness::{Answer, Service, client, soon};
+
+/// The short connection by which gatherd learns how many calls one of an HTTP/2 upstream carries.
+pub(crate) const DISCOVERY: u64 = 1;
 
 /// An upstream that does with each connection what the test says; gone when dropped.
 pub(crate) struct Raw {
@@ -134,6 +138,40 @@ pub(crate) async fn reply(stream: &mut TcpStream, body: &str) {
     let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
     // A client that has gone is not this side's affair.
     let _ = stream.write_all(reply.as_bytes()).await;
+}
+
+/// Sends a request as these very bytes, which no library would: a target and header lines, each with
+/// its line break. Gives the status and the body.
+pub(crate) async fn get_as_written(service: &Service, target: &str, lines: &str) -> (u16, String) {
+    let mut roots = RootCertStore::empty();
+    let file = service.directory.path().join("cert.pem");
+    let certificate = CertificateDer::from_pem_file(file).expect("the service's certificate");
+    roots.add(certificate).expect("a certificate to trust");
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(service.addrs.https[0]).await;
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(name, tcp.expect("a connection"));
+    let mut stream = stream.await.expect("a handshake");
+    let request =
+        format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{lines}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    // A close without TLS's own is fine here; what matters is what came.
+    let _ = soon(stream.read_to_string(&mut answer)).await;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{answer:?}"));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
 }
 
 /// GETs every URL, `at_once` of them at a time; the answers in the order of the URLs.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
-use crate::harness::{Service, Upstream, client_builder, route, until};
-use crate::lab::PROTOCOLS;
+use crate::harness::{Service, Upstream, client_builder, route, soon, until};
+use crate::lab::{DISCOVERY, PROTOCOLS};
 
 /// A `first` route whose second branch always loses.
 const RACE: &str = "[[routes]]\npath = \"/race\"\npolicy = \"first\"\nbranches = [\
@@ -31,7 +31,7 @@ async fn losers_are_read_to_their_end_so_that_their_connections_are_used_again()
     // A loser may still linger when the next ones start; fifty must not.
     let kept = connections_of_a_race("1", "2s").await;
     assert!(kept <= 25, "{kept} connections over HTTP/1.1");
-    assert_eq!(connections_of_a_race("2", "2s").await, 1);
+    assert_eq!(connections_of_a_race("2", "2s").await, DISCOVERY + 1);
     // What the above would be without.
     let dropped = connections_of_a_race("1", "0s").await;
     assert!(dropped > 40, "{dropped} connections without linger");
@@ -55,22 +55,24 @@ async fn linger_is_bounded() {
 /// How a client leaves.
 #[derive(Clone, Copy, Debug)]
 enum Leaving {
-    ByDeadline,
-    ByClosingItsConnection,
-    ByResettingItsStream,
+    AtItsDeadline,
+    ClosingItsConnection,
+    ResettingItsStream,
 }
 
 /// Sends requests that leave; comes back when all have left.
 async fn leave(service: &Service, how: Leaving, clients: usize, reached: impl Fn() -> bool) {
-    let shared = client_builder().build().unwrap();
+    let shared = client_builder().build().expect("a client");
     let mut leaving = JoinSet::new();
     for _ in 0..clients {
         let client = match how {
-            Leaving::ByClosingItsConnection => client_builder().http1_only().build().unwrap(),
+            Leaving::ClosingItsConnection => {
+                client_builder().http1_only().build().expect("a client")
+            }
             _ => shared.clone(),
         };
         let limit = match how {
-            Leaving::ByDeadline => "?timeout=300",
+            Leaving::AtItsDeadline => "?timeout=300",
             _ => "",
         };
         let url = service.url(&format!("/slow{limit}"));
@@ -80,40 +82,56 @@ async fn leave(service: &Service, how: Leaving, clients: usize, reached: impl Fn
     }
     until(reached).await;
     match how {
-        Leaving::ByDeadline => while leaving.join_next().await.is_some() {},
+        Leaving::AtItsDeadline => while leaving.join_next().await.is_some() {},
         _ => leaving.shutdown().await,
     }
 }
 
+async fn leavers_are_held_to_max_calls(http: &str, how: Leaving) {
+    let upstream = Upstream::start();
+    let counters = upstream.counters.clone();
+    let config = upstream.section("lab", "/fault/delay/1500ms")
+        + &format!("http = \"{http}\"\nmax_calls = 4\nmax_wait = \"10s\"\nlinger = \"20s\"\n")
+        + &route("/slow", "first_success", "lab", "calls = 2")
+        + &route("/one", "all", "lab", "calls = 1");
+    let service = Service::start(&config).await;
+    let case = format!("{how:?} http={http}");
+    leave(&service, how, 12, || counters.requests_open() == 4).await;
+    // They have left, but their calls run on, and whoever waited for a permit has ended.
+    assert_eq!(counters.requests_open(), 4, "{case}");
+    let late = service.get("/one?timeout=100").await;
+    assert_eq!(late.problem(), "deadline-exceeded", "{case}");
+    until(|| counters.requests_open() == 0).await;
+    assert_eq!(service.get("/one").await.status, 200, "{case}");
+    assert_eq!(counters.most_requests_open(), 4, "{case}");
+    assert_eq!(counters.requests(), 4 + 1, "{case}: who waited has ended");
+}
+
 #[tokio::test]
 async fn clients_that_leave_early_make_no_more_calls_run_at_once_than_those_who_wait() {
-    for http in PROTOCOLS {
-        for how in [
-            Leaving::ByDeadline,
-            Leaving::ByClosingItsConnection,
-            Leaving::ByResettingItsStream,
-        ] {
-            let upstream = Upstream::start();
-            let counters = upstream.counters.clone();
-            let config = upstream.section("lab", "/fault/delay/1500ms")
-                + &format!(
-                    "http = \"{http}\"\nmax_calls = 4\nmax_wait = \"10s\"\nlinger = \"20s\"\n"
-                )
-                + &route("/slow", "first_success", "lab", "calls = 2")
-                + &route("/one", "all", "lab", "calls = 1");
-            let service = Service::start(&config).await;
-            let case = format!("{how:?} http={http}");
-            leave(&service, how, 12, || counters.requests_open() == 4).await;
-            // They have left, but their calls run on, and whoever waited for a permit has ended.
-            assert_eq!(counters.requests_open(), 4, "{case}");
-            let late = service.get("/one?timeout=100").await;
-            assert_eq!(late.problem(), "deadline-exceeded", "{case}");
-            until(|| counters.requests_open() == 0).await;
-            assert_eq!(service.get("/one").await.status, 200, "{case}");
-            assert_eq!(counters.most_requests_open(), 4, "{case}");
-            assert_eq!(counters.requests(), 4 + 1, "{case}: who waited has ended");
-        }
-    }
+    let cases = PROTOCOLS.into_iter().flat_map(|http| {
+        [
+            Leaving::AtItsDeadline,
+            Leaving::ClosingItsConnection,
+            Leaving::ResettingItsStream,
+        ]
+        .map(|how| leavers_are_held_to_max_calls(http, how))
+    });
+    join_all(cases).await;
+}
+
+#[tokio::test]
+async fn a_service_that_stops_does_not_wait_for_what_lingers() {
+    let upstream = Upstream::start();
+    let config = upstream.section("lab", "/fault/hang/start")
+        + "linger = \"1m\"\n"
+        + &route("/hang", "all", "lab", "calls = 2");
+    let service = Service::start(&config).await;
+    let answer = service.get("/hang?timeout=100").await;
+    assert_eq!(answer.problem(), "deadline-exceeded");
+    assert_eq!(upstream.counters.requests_open(), 2, "they linger");
+    service.stop();
+    service.ended().await;
 }
 
 #[tokio::test]
@@ -161,6 +179,6 @@ async fn the_gather_of_a_client_that_left_gives_its_buffers_back() {
         call.abort();
         let _ = call.await;
         // Its bytes are held until the service has seen it leave, no longer.
-        crate::harness::soon(async { while service.get("/good").await.status != 200 {} }).await;
+        soon(async { while service.get("/good").await.status != 200 {} }).await;
     }
 }

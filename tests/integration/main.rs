@@ -7,10 +7,14 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod branches;
+mod climbing;
 mod connecting;
 mod faults;
 mod gathering;
 mod harness;
+mod http2;
+mod kept;
 mod lab;
 mod linger;
 mod permits;

@@ -1,50 +1,108 @@
-//! Finds out which protocol a TLS upstream speaks, by one handshake that offers both.
+//! Finds out what an upstream speaks before the first call: by one handshake that offers both
+//! protocols where TLS leaves the choice, and by the first SETTINGS frame of one that speaks HTTP/2.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use bytes::Bytes;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::Host;
 
-use super::{Kind, Maker, Protocol};
+use super::{CALLS_PER_HTTP2_CONNECTION, Kind, Maker, Protocol, Spoken};
+use crate::config::UpstreamHttp;
 use crate::upstream::failure::classify_handshake;
 
-/// What the upstream picks of HTTP/2 and HTTP/1.1. The connection is closed again.
-pub(super) async fn discover(maker: Maker) -> Result<Protocol, Kind> {
+/// What the upstream speaks. The connection is closed again.
+pub(super) async fn discover(maker: Maker) -> Result<Spoken, Kind> {
     let limit = maker.settings.connect_timeout;
-    let handshake = timeout(limit, handshake(&maker)).await;
-    handshake.unwrap_or(Err(Kind::Connect))
+    let is_tls = maker.settings.url.scheme() == "https";
+    let connecting = async {
+        let tcp = connect(&maker).await?;
+        Ok(if is_tls {
+            Connected::Tls(Box::new(handshake(&maker, tcp).await?))
+        } else {
+            Connected::Plain(tcp)
+        })
+    };
+    match timeout(limit, connecting)
+        .await
+        .unwrap_or(Err(Kind::Connect))?
+    {
+        Connected::Tls(stream) => match stream.get_ref().1.alpn_protocol() {
+            Some(picked) if picked == Protocol::Http2.alpn() => Ok(http2(stream, &maker).await),
+            // Who was not asked for anything else speaks HTTP/2 or fails the call.
+            _ if maker.settings.http == UpstreamHttp::Http2 => Ok(http2(stream, &maker).await),
+            _ => Ok(Spoken::HTTP1),
+        },
+        Connected::Plain(stream) => Ok(http2(stream, &maker).await),
+    }
 }
 
-async fn handshake(maker: &Maker) -> Result<Protocol, Kind> {
-    let url = &maker.settings.url;
-    let host = url.host().ok_or(Kind::Connect)?;
-    let name = match &host {
-        Host::Domain(name) => ServerName::try_from((*name).to_owned()).map_err(|_| Kind::Tls)?,
-        Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(*address)),
-        Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(*address)),
+enum Connected {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+async fn handshake(maker: &Maker, stream: TcpStream) -> Result<TlsStream<TcpStream>, Kind> {
+    let name = match maker.settings.url.host().ok_or(Kind::Connect)? {
+        Host::Domain(name) => ServerName::try_from(name.to_owned()).map_err(|_| Kind::Tls)?,
+        Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(address)),
+        Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(address)),
     };
-    let stream = connect(maker, &host).await?;
-    let tls = maker.tls_for(&[Protocol::Http2, Protocol::Http1]);
-    let connector = TlsConnector::from(Arc::new(tls));
-    let stream = connector
+    let offered: &[Protocol] = match maker.settings.http {
+        UpstreamHttp::Http2 => &[Protocol::Http2],
+        UpstreamHttp::Auto | UpstreamHttp::Http1 => &[Protocol::Http2, Protocol::Http1],
+    };
+    let connector = TlsConnector::from(Arc::new(maker.tls_for(offered)));
+    connector
         .connect(name, stream)
         .await
-        .map_err(|error| classify_handshake(&error))?;
-    let picked = stream.get_ref().1.alpn_protocol();
-    let speaks_http2 = picked == Some(Protocol::Http2.alpn());
-    Ok(if speaks_http2 {
-        Protocol::Http2
-    } else {
-        Protocol::Http1
-    })
+        .map_err(|error| classify_handshake(&error))
 }
 
-async fn connect(maker: &Maker, host: &Host<&str>) -> Result<TcpStream, Kind> {
+/// HTTP/2 with as many calls on a connection as the upstream allows. One that does not say so in
+/// time gets calls all the same: what is wrong with it is for them to find.
+async fn http2(stream: impl AsyncRead + AsyncWrite + Unpin, maker: &Maker) -> Spoken {
+    let allowed = timeout(maker.settings.connect_timeout, streams_allowed(stream)).await;
+    let allowed = allowed.ok().flatten().unwrap_or(usize::MAX);
+    Spoken {
+        protocol: Protocol::Http2,
+        calls_per_connection: allowed.min(CALLS_PER_HTTP2_CONNECTION),
+    }
+}
+
+/// `SETTINGS_MAX_CONCURRENT_STREAMS` of the first SETTINGS frame (RFC 9113 section 6.5.2).
+async fn streams_allowed(stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<usize> {
+    let mut builder = h2::client::Builder::new();
+    // None until the frame has come, which may also leave it open.
+    let handshake = builder
+        .initial_max_send_streams(0)
+        .handshake::<_, Bytes>(stream);
+    // The handle keeps the connection open.
+    let (_requests, connection) = handshake.await.ok()?;
+    let mut connection = pin!(connection);
+    poll_fn(|context| {
+        let ended = connection.as_mut().poll(context).is_ready();
+        match connection.max_concurrent_send_streams() {
+            0 if ended => Poll::Ready(None),
+            0 => Poll::Pending,
+            allowed => Poll::Ready(Some(allowed)),
+        }
+    })
+    .await
+}
+
+async fn connect(maker: &Maker) -> Result<TcpStream, Kind> {
+    let host = maker.settings.url.host().ok_or(Kind::Connect)?;
     let port = maker
         .settings
         .url
@@ -52,8 +110,8 @@ async fn connect(maker: &Maker, host: &Host<&str>) -> Result<TcpStream, Kind> {
         .ok_or(Kind::Connect)?;
     let addresses = match host {
         Host::Domain(name) => maker.names.lookup(name).await.map_err(|_| Kind::Connect)?,
-        Host::Ipv4(address) => vec![(*address).into()],
-        Host::Ipv6(address) => vec![(*address).into()],
+        Host::Ipv4(address) => vec![address.into()],
+        Host::Ipv6(address) => vec![address.into()],
     };
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
