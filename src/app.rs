@@ -15,13 +15,16 @@ use tokio_util::task::TaskTracker;
 use crate::config::{LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
 use crate::http::{Current, Snapshot, edge};
 use crate::mock::{self, Mock};
-use crate::server::{self, Server, Stopper, raise_descriptor_limit, server_config};
+use crate::server::{self, Connections, Server, Stopper, raise_descriptor_limit, server_config};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Readiness, State, logs};
 use crate::upstream::{Buffers, Common, Names};
 
 /// How often clients that have been quiet are forgotten.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Descriptors besides those of connections: listeners, logs, timers.
+const OTHER_DESCRIPTORS: usize = 64;
 
 /// Everything bound and built; nothing is served yet.
 pub struct App {
@@ -29,6 +32,7 @@ pub struct App {
     admin: Option<Admin>,
     mock: Option<Mock>,
     current: Current,
+    connections: Arc<Connections>,
     drain_timeout: Duration,
 }
 
@@ -49,7 +53,7 @@ pub struct LocalAddrs {
 /// What the machine does not have; nothing is served then.
 pub fn serve(settings: &Settings) -> Result<(), Problems> {
     logs::init(&settings.log);
-    raise_descriptor_limit();
+    warn_of_descriptors(settings, raise_descriptor_limit());
     let runtime = runtime(settings.server.worker_threads)
         .map_err(|error| Problem::unavailable("threads", error))?;
     let app = bind(settings)?;
@@ -119,6 +123,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
     let tls = server_config(&settings.tls)?;
     let snapshot = Snapshot::new(settings, &common(settings), None)?;
     let mut problems = Vec::new();
+    let connections = Connections::new(settings);
     let mut servers = Vec::new();
     for address in &settings.server.https {
         let listener = had(
@@ -127,8 +132,9 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
             server::bind(*address),
             &mut problems,
         );
-        servers
-            .extend(listener.map(|listener| Server::new(listener, tls.clone(), &settings.server)));
+        let server =
+            |listener| Server::new(listener, tls.clone(), connections.clone(), &settings.server);
+        servers.extend(listener.map(server));
     }
     let admin = settings.admin.as_ref().and_then(|settings| {
         had(
@@ -155,6 +161,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         admin,
         mock,
         current,
+        connections,
         drain_timeout: settings.server.drain_timeout,
     })
 }
@@ -216,7 +223,7 @@ impl App {
             .mock
             .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
         let mock = mock.map(tokio::spawn);
-        let sweeper = tokio::spawn(sweep(self.current.clone()));
+        let sweeper = tokio::spawn(sweep(self.current.clone(), self.connections));
         let stoppers: Vec<Stopper> = self.servers.iter().map(Server::stopper).collect();
         let mut servers = JoinSet::new();
         for server in self.servers {
@@ -243,11 +250,12 @@ impl App {
     }
 }
 
-async fn sweep(current: Current) {
+async fn sweep(current: Current, connections: Arc<Connections>) {
     let mut interval = tokio::time::interval(SWEEP);
     loop {
         interval.tick().await;
         current.load().sweep();
+        connections.sweep();
     }
 }
 
@@ -276,6 +284,26 @@ fn stop_signals() -> io::Result<(CancellationToken, CancellationToken)> {
         }
     });
     Ok((first, second))
+}
+
+/// Says so when the limits of the configuration are more than the process may have descriptors for.
+fn warn_of_descriptors(settings: &Settings, limit: Option<u64>) {
+    let calls: usize = settings
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.max_calls)
+        .sum();
+    let needed = settings.server.max_connections + calls + OTHER_DESCRIPTORS;
+    if let Some(limit) = limit
+        && (needed as u64) > limit
+    {
+        tracing::warn!(
+            needed,
+            limit,
+            "max_connections and the upstreams' max_calls may need more descriptors than the \
+             process may have; raise LimitNOFILE or lower them"
+        );
+    }
 }
 
 /// Says where it listens, and what a newcomer may try.

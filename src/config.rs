@@ -1,6 +1,6 @@
 //! `config.toml`, from text to settings that cannot be invalid.
 //!
-//! [`load`] reads the file and the environment over it, and reports every problem at once. What it
+//! [`load()`] reads the file and the environment over it, and reports every problem at once. What it
 //! gives has been checked as a whole: names refer to something, bounds hold, files can be read.
 //! Nothing here opens a socket, and figment is used nowhere else.
 
@@ -33,9 +33,10 @@ pub use environment::Environment;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::{
-    AdminSettings, AllowedOrigins, BranchSettings, CertificateAuthorities, FailureStatus,
-    LogFormat, LogSettings, MockSettings, RateLimitSettings, RouteSettings, ServerSettings,
-    Settings, Shape, TlsSettings, UpstreamHttp, UpstreamSettings,
+    AccessSettings, AdminSettings, AllowedOrigins, BranchSettings, CertificateAuthorities,
+    ClientSettings, FailureStatus, LogFormat, LogSettings, MockSettings, RateLimitSettings,
+    RouteRateLimit, RouteSettings, ServerSettings, Settings, Shape, TlsSettings, UpstreamHttp,
+    UpstreamSettings,
 };
 pub use target::{BadParameter, Target};
 

@@ -7,6 +7,7 @@ mod context;
 mod cors;
 mod handlers;
 mod host;
+mod in_flight;
 mod layers;
 mod limiter;
 mod openapi;

@@ -1,8 +1,14 @@
 //! Listeners, TLS and drain; generic over a tower service, knows no routes and no statuses.
 
+mod acceptor;
+mod activity;
 mod certificate;
+mod connections;
 mod descriptors;
-mod listen;
+mod listener;
+mod proxy_protocol;
+mod requests;
+mod stream;
 mod tls;
 
 use std::convert::Infallible;
@@ -10,37 +16,37 @@ use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::http::{Request, Response};
-use axum::Extension;
 use axum::body::Body;
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
-use tower::{Layer, Service, service_fn};
+use parking_lot::Mutex;
+use tower::{Service, service_fn};
 
+use self::acceptor::Acceptor;
+use self::activity::Timeouts;
+pub use self::connections::Connections;
 pub use self::descriptors::raise_descriptor_limit;
-pub use self::listen::bind;
+pub use self::listener::bind;
+use self::listener::{Edge, Listener};
 pub use self::tls::server_config;
-use crate::client::Peer;
 use crate::config::ServerSettings;
 
-/// How long a connection without a request is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// The most that the head of an HTTP/1 request may take.
 const HEAD_BUFFER: usize = 32 * 1024;
+/// How often at most a failing accept is logged.
+const ACCEPT_ERRORS_LOGGED: Duration = Duration::from_secs(1);
 
 /// One HTTPS listener, bound and ready to serve.
 pub struct Server {
     listener: std::net::TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    handshake_timeout: Duration,
-    header_timeout: Duration,
-    handle: Handle<SocketAddr>,
+    acceptor: Acceptor,
+    connections: Arc<Connections>,
+    handle: Handle<Edge>,
 }
 
 impl Server {
@@ -49,13 +55,25 @@ impl Server {
     pub fn new(
         listener: std::net::TcpListener,
         tls: Arc<rustls::ServerConfig>,
+        connections: Arc<Connections>,
         settings: &ServerSettings,
     ) -> Self {
+        let timeouts = Timeouts {
+            handshake: settings.handshake_timeout,
+            header: settings.header_timeout,
+            idle: settings.idle_timeout,
+            write: settings.write_timeout,
+        };
+        let proxy_protocol = settings.proxy_protocol;
+        let acceptor = Acceptor {
+            tls,
+            timeouts,
+            proxy_protocol,
+        };
         Self {
             listener,
-            tls,
-            handshake_timeout: settings.handshake_timeout,
-            header_timeout: settings.header_timeout,
+            acceptor,
+            connections,
             handle: Handle::new(),
         }
     }
@@ -77,7 +95,7 @@ impl Server {
     }
 
     /// Serves until stopped and until the last connection has ended. Each request carries the
-    /// [`Peer`] of its connection as an extension.
+    /// [`crate::client::Peer`] of its connection as an extension.
     ///
     /// # Errors
     /// When the listener cannot be used.
@@ -87,21 +105,16 @@ impl Server {
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        let tls = RustlsAcceptor::new(RustlsConfig::from_config(self.tls))
-            .handshake_timeout(self.handshake_timeout)
-            // Without it, small answers wait for the client's delayed acknowledgement.
-            .acceptor(NoDelayAcceptor::new());
-        let mut server = axum_server::from_tcp(self.listener)?
-            .acceptor(tls)
+        let header_timeout = self.acceptor.timeouts.header;
+        let listener = Listener::new(self.listener, self.connections)?;
+        let mut server = axum_server::Server::from_listener(listener)
+            .acceptor(self.acceptor)
             .handle(self.handle)
-            .first_request_timeout(self.header_timeout)
-            .accept_error_handler(log_accept_error);
+            // Silence while hyper still finds out which protocol it is.
+            .first_request_timeout(header_timeout)
+            .accept_error_handler(accept_error_log());
         configure(server.http_builder());
-        let connection = move |peer| {
-            ready(Ok::<_, Infallible>(
-                Extension(Peer(peer)).layer(service.clone()),
-            ))
-        };
+        let connection = move |_peer| ready(Ok::<_, Infallible>(service.clone()));
         server.serve(service_fn(connection)).await
     }
 }
@@ -109,7 +122,7 @@ impl Server {
 /// Stops one server.
 #[derive(Clone)]
 pub struct Stopper {
-    handle: Handle<SocketAddr>,
+    handle: Handle<Edge>,
 }
 
 impl Stopper {
@@ -121,9 +134,10 @@ impl Stopper {
 
 /// Limits of one connection; the crates' defaults leave most of them open.
 fn configure(builder: &mut Builder<TokioExecutor>) {
+    // Times are kept by the stream wrapper, which tells a slow head from an idle connection.
     builder
         .http1()
-        .header_read_timeout(IDLE_TIMEOUT)
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BUFFER);
     builder
         .http2()
@@ -136,10 +150,19 @@ fn configure(builder: &mut Builder<TokioExecutor>) {
         .keep_alive_timeout(Duration::from_secs(10));
 }
 
-/// A failed handshake is the client's affair; a failed accept is ours (too few descriptors, mostly).
-fn log_accept_error(peer: Option<&SocketAddr>, error: &io::Error) {
-    match peer {
-        Some(peer) => tracing::debug!(client.address = %peer.ip(), %error, "handshake failed"),
-        None => tracing::error!(%error, "cannot take connections"),
+/// A failed handshake is the client's affair; a failed accept is ours (too few descriptors, mostly),
+/// and comes many times a second.
+fn accept_error_log() -> impl Fn(Option<&Edge>, &io::Error) + Send + Sync + 'static {
+    let last: Mutex<Option<Instant>> = Mutex::new(None);
+    move |peer, error| {
+        if let Some(peer) = peer {
+            tracing::debug!(client.address = %peer, %error, "handshake failed");
+            return;
+        }
+        let mut last = last.lock();
+        if last.is_none_or(|last| last.elapsed() >= ACCEPT_ERRORS_LOGGED) {
+            *last = Some(Instant::now());
+            tracing::error!(%error, "cannot take connections");
+        }
     }
 }

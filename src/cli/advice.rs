@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{BranchSettings, RouteSettings, Settings};
+use crate::config::{BranchSettings, RouteRateLimit, RouteSettings, ServerSettings, Settings};
 use crate::gather::{Launch, Policy};
 
 /// What there is to say; one line each.
@@ -30,7 +30,12 @@ pub(super) fn of(settings: &Settings) -> Advice {
 fn load(route: &RouteSettings, settings: &Settings) -> String {
     let branches = route.branches.len();
     let path = &route.path;
-    let Some(limit) = &settings.rate_limit else {
+    let limit = match &route.rate_limit {
+        RouteRateLimit::Shared => settings.rate_limit.as_ref(),
+        RouteRateLimit::Own(limit) => Some(limit),
+        RouteRateLimit::Off => None,
+    };
+    let Some(limit) = limit.filter(|limit| !limit.dry_run) else {
         return format!("{path}: {branches} calls a request, and clients are not limited");
     };
     let calls = f64::from(u32::try_from(branches).unwrap_or(u32::MAX));
@@ -118,11 +123,28 @@ fn about_process(settings: &Settings, warnings: &mut Vec<String>) {
     if settings.tls.self_signed {
         warnings.push("tls.self_signed: clients do not trust the certificate".to_owned());
     }
+    about_shares(&settings.server, warnings);
     for upstream in &settings.upstreams {
         if upstream.max_response > settings.server.max_buffered {
             let name = &upstream.name;
             warnings.push(format!(
                 "upstreams.{name}.max_response is more than server.max_buffered"
+            ));
+        }
+    }
+}
+
+/// What one client may have of what everybody shares.
+fn about_shares(server: &ServerSettings, warnings: &mut Vec<String>) {
+    let connections = ("max_connections", server.max_connections);
+    let gathers = ("max_in_flight", server.max_in_flight);
+    for ((name, all), one) in [
+        (connections, server.max_connections_per_client),
+        (gathers, server.max_in_flight_per_client),
+    ] {
+        if one >= all {
+            warnings.push(format!(
+                "server.{name}_per_client is {one} and server.{name} is {all}: one client can take all"
             ));
         }
     }
@@ -161,6 +183,44 @@ mod tests {
         assert_eq!(
             advice.warnings,
             ["tls.self_signed: clients do not trust the certificate"]
+        );
+    }
+
+    #[test]
+    fn a_routes_own_limit_is_what_its_clients_go_by() {
+        let with = |own: &str| {
+            let route = "[[routes]]\npath = \"/x\"\npolicy = \"all\"\nupstream = \"u\"\n";
+            advice(&format!("{route}rate_limit = {own}\n"))
+        };
+        assert_eq!(
+            with("{ requests_per_second = 2, burst = 5 }").facts,
+            ["/x: one client can cause 4 calls a second, and 10 at once"]
+        );
+        for own in ["{ enabled = false }", "{ dry_run = true }"] {
+            assert_eq!(
+                with(own).facts,
+                ["/x: 2 calls a request, and clients are not limited"]
+            );
+        }
+    }
+
+    #[test]
+    fn a_client_that_can_take_all_is_warned_of() {
+        let server = config::parse(
+            Path::new("c.toml"),
+            "[server]\nhttps = [\"127.0.0.1:0\"]\nmax_in_flight = 100\n[tls]\nself_signed = true\n\
+             certificate = \"no/c\"\nprivate_key = \"no/k\"\n",
+            &Environment::default(),
+        )
+        .map(|config| config.settings.server)
+        .unwrap();
+        let mut warnings = Vec::new();
+        about_shares(&server, &mut warnings);
+        assert_eq!(
+            warnings,
+            [
+                "server.max_in_flight_per_client is 128 and server.max_in_flight is 100: one client can take all"
+            ]
         );
     }
 

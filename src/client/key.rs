@@ -1,7 +1,7 @@
 //! The key that caps and limiter share: one for each client.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client as limits see it: an IPv4 address whole, an IPv6 address by its prefix (one customer
 /// has at least a /64, RFC 6177), a v4-mapped one as the IPv4 address it is (RFC 4291 section 2.5.5.2).
@@ -20,6 +20,21 @@ impl ClientKey {
             }
             address @ IpAddr::V4(_) => address,
         })
+    }
+}
+
+impl ClientKey {
+    /// The key of an address's network, of which the first bits count: so many of each family.
+    #[must_use]
+    pub fn network(address: IpAddr, ipv4_prefix: u8, ipv6_prefix: u8) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let rest = 32u32.saturating_sub(u32::from(ipv4_prefix));
+                let mask = u32::MAX.checked_shl(rest).unwrap_or(0);
+                Self(Ipv4Addr::from_bits(address.to_bits() & mask).into())
+            }
+            address @ IpAddr::V6(_) => Self::new(address, ipv6_prefix),
+        }
     }
 }
 
@@ -43,6 +58,15 @@ mod tests {
         assert_eq!(key("2001:db8:1:2:3:4:5:6", 48), "2001:db8:1::");
         assert_eq!(key("2001:db8::6", 128), "2001:db8::6");
         assert_eq!(key("192.0.2.7", 64), "192.0.2.7");
+    }
+
+    #[test]
+    fn a_network_is_one_key() {
+        let network = |address: &str, v4| ClientKey::network(address.parse().unwrap(), v4, 48);
+        assert_eq!(network("192.0.2.7", 24).to_string(), "192.0.2.0");
+        assert_eq!(network("::ffff:192.0.2.7", 24).to_string(), "192.0.2.0");
+        assert_eq!(network("192.0.2.7", 0).to_string(), "0.0.0.0");
+        assert_eq!(network("2001:db8:1:2::3", 24).to_string(), "2001:db8:1::");
     }
 
     #[test]

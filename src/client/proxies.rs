@@ -3,26 +3,41 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ::http::HeaderMap;
-use ipnet::IpNet;
 
-/// The address of the client: the TCP peer, or, if that is one of `trusted`, the right-most entry of
-/// `X-Forwarded-For` that is not. An entry that is no address ends the search: what is left of it
-/// may have been written by anybody.
+use crate::config::ServerSettings;
+
+/// The address of the client, as far as `X-Forwarded-For` may be believed.
+///
+/// With `trusted_proxies`: the TCP peer, or, if that is one of them, the right-most entry that is
+/// not. With `trusted_hops = n`: the n-th entry from the right, since that many were written by
+/// hops of ours (`1` where one load balancer adds the address it saw), or the left-most if there are
+/// fewer. An entry that is no address ends the search: what is left of it may have been written by
+/// anybody.
 #[must_use]
-pub fn identify(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-    let mut client = peer.to_canonical();
-    if !is_trusted(&client) {
-        return client;
-    }
+pub fn identify(peer: IpAddr, headers: &HeaderMap, server: &ServerSettings) -> IpAddr {
+    let peer = peer.to_canonical();
     let lines = headers.get_all("x-forwarded-for").iter().rev();
-    let entries = lines.flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
+    let entries = lines
+        .flat_map(|line| line.to_str().unwrap_or("").rsplit(','))
+        .map_while(|entry| parse(entry.trim()))
+        .map(|address| address.to_canonical());
+    match server.trusted_hops {
+        Some(hops) => entries.take(hops).last().unwrap_or(peer),
+        None if !server.trusts(peer) => peer,
+        None => right_most_stranger(peer, entries, server),
+    }
+}
+
+/// The first entry that is no trusted proxy, or the last of the trusted ones.
+fn right_most_stranger(
+    peer: IpAddr,
+    entries: impl Iterator<Item = IpAddr>,
+    server: &ServerSettings,
+) -> IpAddr {
+    let mut client = peer;
     for entry in entries {
-        let Some(address) = parse(entry.trim()) else {
-            break;
-        };
-        client = address.to_canonical();
-        if !is_trusted(&client) {
+        client = entry;
+        if !server.trusts(client) {
             break;
         }
     }
@@ -44,16 +59,50 @@ fn parse(entry: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn client(peer: &str, forwarded: &[&str]) -> String {
-        let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"]
-            .iter()
-            .map(|net| net.parse().unwrap())
-            .collect();
+    fn server(more: &str) -> ServerSettings {
+        let text = format!(
+            "[server]\nhttps = [\"127.0.0.1:0\"]\n{more}\n[tls]\ncertificate = \"c\"\n\
+             private_key = \"k\"\nself_signed = true\n"
+        );
+        let file = std::path::Path::new("/nonexistent/config.toml");
+        match crate::config::parse(file, &text, &crate::config::Environment::default()) {
+            Ok(config) => config.settings.server,
+            Err(problems) => panic!("{problems}"),
+        }
+    }
+
+    fn of(server: &ServerSettings, peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
             headers.append("x-forwarded-for", line.parse().unwrap());
         }
-        identify(peer.parse().unwrap(), &headers, &trusted).to_string()
+        identify(peer.parse().unwrap(), &headers, server).to_string()
+    }
+
+    fn client(peer: &str, forwarded: &[&str]) -> String {
+        of(
+            &server("trusted_proxies = [\"10.0.0.0/8\", \"fd00::/8\"]"),
+            peer,
+            forwarded,
+        )
+    }
+
+    #[test]
+    fn trusted_hops_count_entries_from_the_right() {
+        let one = server("trusted_hops = 1");
+        assert_eq!(of(&one, "10.0.0.1", &["6.6.6.6, 192.0.2.9"]), "192.0.2.9");
+        assert_eq!(of(&one, "10.0.0.1", &["6.6.6.6", "192.0.2.9"]), "192.0.2.9");
+        assert_eq!(of(&one, "10.0.0.1", &[]), "10.0.0.1");
+        let two = server("trusted_hops = 2");
+        assert_eq!(
+            of(&two, "10.0.0.1", &["6.6.6.6, 192.0.2.9, 10.0.0.7"]),
+            "192.0.2.9"
+        );
+        assert_eq!(of(&two, "10.0.0.1", &["192.0.2.9"]), "192.0.2.9");
+        assert_eq!(
+            of(&two, "10.0.0.1", &["6.6.6.6, nonsense, 10.0.0.7"]),
+            "10.0.0.7"
+        );
     }
 
     #[test]

@@ -5,11 +5,14 @@
 use std::net::SocketAddr;
 
 mod headers;
+mod limits;
 mod paths;
 mod policies;
 mod routes;
 mod sections;
 mod upstreams;
+
+pub(super) use limits::print_route;
 
 use super::key::Key;
 use super::problem::quoted;
@@ -21,16 +24,17 @@ use super::settings::Settings;
 pub(super) fn settings(raw: &Raw, report: &mut Report<'_>) -> Option<Settings> {
     let server = sections::server(&raw.server, report);
     let tls = sections::tls(&raw.tls, &server, report);
-    let rate_limit = sections::rate_limit(&raw.rate_limit);
     let admin = sections::admin(&raw.admin, report);
     let mock = sections::mock(&raw.mock);
     check_addresses(raw, report);
     let upstreams = upstreams::all(&raw.upstreams, report);
-    let routes = routes::all(&raw.routes, &raw.upstreams, &upstreams, report);
+    let routes = routes::all(raw, &upstreams, report);
     Some(Settings {
         server,
+        access: limits::access(&raw.access),
         tls: tls?,
-        rate_limit,
+        clients: limits::clients(&raw.rate_limit),
+        rate_limit: limits::rate_limit(&raw.rate_limit),
         admin,
         log: sections::log(&raw.log),
         mock,

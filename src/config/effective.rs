@@ -1,5 +1,6 @@
 //! The effective configuration as text, for `check --print`.
 
+use super::check::print_route;
 use super::raw::Raw;
 use super::scalar::{Decimal, Text, Whole};
 use super::settings::{RouteSettings, Settings};
@@ -19,6 +20,7 @@ fn fill(route: &mut super::raw::Route, settled: &RouteSettings) {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     route.timeout = Text::from_duration(settled.timeout);
     route.max_timeout = Text::from_duration(settled.max_timeout);
+    route.rate_limit = print_route(&settled.rate_limit);
     if route.upstream.is_some() {
         route.calls = Some(Whole(count(settled.branches.len())));
     }

@@ -12,9 +12,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 
+mod limits;
 mod route;
 mod upstream;
 
+pub(super) use limits::{Access, RateLimit, RouteRateLimit};
 pub(super) use route::{Branch, Route};
 pub(super) use upstream::Upstream;
 
@@ -27,6 +29,8 @@ use super::settings::{FailureStatus, LogFormat};
 pub(super) struct Raw {
     /// Listeners and limits of the whole process.
     pub(super) server: Server,
+    /// Which clients are served at all.
+    pub(super) access: Access,
     /// The certificate that clients see.
     pub(super) tls: Tls,
     /// The rate limit of each client.
@@ -52,6 +56,23 @@ pub(super) struct Server {
     /// Networks or addresses of proxies whose X-Forwarded-For is believed, read right to left.
     /// 0.0.0.0/0 and ::/0 are refused.
     pub(super) trusted_proxies: Vec<Text<IpNet>>,
+    /// Instead of `trusted_proxies`, where the proxies' addresses are unknown: this many right-most
+    /// entries of X-Forwarded-For were written by hops of ours; the client is that entry counted
+    /// from the right. 1 to 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trusted_hops: Option<Whole<1, 16>>,
+    /// Whether every connection begins with a PROXY v1 or v2 header; from `trusted_proxies` only,
+    /// which it needs.
+    pub(super) proxy_protocol: bool,
+    /// Connections at once; 1 to 1000000.
+    pub(super) max_connections: Whole<1, 1_000_000>,
+    /// Connections at once of one TCP peer or PROXY source, trusted proxies exempt; 1 to 1000000.
+    pub(super) max_connections_per_client: Whole<1, 1_000_000>,
+    /// Gathers at once, each until its response has left; above it 503. 1 to 1000000.
+    pub(super) max_in_flight: Whole<1, 1_000_000>,
+    /// Gathers at once of one client, each until its last lingering branch is over; above it 429.
+    /// 1 to 1000000.
+    pub(super) max_in_flight_per_client: Whole<1, 1_000_000>,
     /// Bytes of replies held at once, everywhere; a branch that would pass it is `overloaded`.
     /// 64KiB to 1TiB.
     pub(super) max_buffered: Size<{ 1 << 16 }, { 1 << 40 }>,
@@ -59,6 +80,10 @@ pub(super) struct Server {
     pub(super) handshake_timeout: Period<100, 600_000>,
     /// From a request head's first byte to its end; 100ms to 10m.
     pub(super) header_timeout: Period<100, 600_000>,
+    /// How long a connection is kept on which no request is open; 100ms to 1h.
+    pub(super) idle_timeout: Period<100, 3_600_000>,
+    /// How long a client may take nothing of its response; 100ms to 10m.
+    pub(super) write_timeout: Period<100, 600_000>,
     /// From the signal to stop to the end of the process; 100ms to 1h.
     pub(super) drain_timeout: Period<100, 3_600_000>,
     /// Threads that serve, up to 1024; 0 is one per core.
@@ -66,7 +91,7 @@ pub(super) struct Server {
     /// The status of a failed gather: "500" for every failure, or "gateway" for 502 when a branch
     /// failed and 504 when the deadline ended it.
     pub(super) failure_status: Text<FailureStatus>,
-    /// Origins whose pages may call: a list such as ["https://app.example.com"], or ["*"] for any.
+    /// Origins whose pages may call: a list such as `["https://app.example.com"]`, or `["*"]` for any.
     pub(super) cors_allow_origins: Vec<String>,
 }
 
@@ -82,22 +107,6 @@ pub(super) struct Tls {
     pub(super) private_key: Option<Text<PathBuf>>,
     /// Make a self-signed pair if neither file exists; only when every listener is on loopback.
     pub(super) self_signed: bool,
-}
-
-/// The rate limit of each client.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RateLimit {
-    /// Whether clients are limited at all.
-    pub(super) enabled: bool,
-    /// Requests a second of one client, in the long run; 0.001 to 1000000.
-    pub(super) requests_per_second: Decimal<1, 1_000_000_000>,
-    /// Requests at once from a rested client; 1 to 1000000.
-    pub(super) burst: Whole<1, 1_000_000>,
-    /// How many leading bits of an IPv6 address are one client; 1 to 128.
-    pub(super) ipv6_prefix: Whole<1, 128>,
-    /// Networks or addresses without limits.
-    pub(super) exempt: Vec<Text<IpNet>>,
 }
 
 /// The listener for operators: health, metrics, status page.
@@ -144,25 +153,21 @@ impl Default for Server {
         Self {
             https: https.map(Text).to_vec(),
             trusted_proxies: Vec::new(),
+            trusted_hops: None,
+            proxy_protocol: false,
+            max_connections: Whole(10_000),
+            max_connections_per_client: Whole(256),
+            max_in_flight: Whole(5000),
+            max_in_flight_per_client: Whole(128),
             max_buffered: Size::of_bytes(256 << 20),
             handshake_timeout: Period::of_millis(10_000),
             header_timeout: Period::of_millis(10_000),
+            idle_timeout: Period::of_millis(75_000),
+            write_timeout: Period::of_millis(15_000),
             drain_timeout: Period::of_millis(12_000),
             worker_threads: Whole(0),
             failure_status: Text(FailureStatus::Internal),
             cors_allow_origins: Vec::new(),
-        }
-    }
-}
-
-impl Default for RateLimit {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            requests_per_second: Decimal(50.0),
-            burst: Whole(100),
-            ipv6_prefix: Whole(64),
-            exempt: Vec::new(),
         }
     }
 }

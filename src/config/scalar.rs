@@ -108,6 +108,13 @@ impl<T: Syntax> JsonSchema for Text<T> {
     }
 }
 
+impl<const MIN: u32, const MAX: u32> Whole<MIN, MAX> {
+    /// The number, to count with.
+    pub(crate) fn count(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
 /// Takes whole numbers of any width.
 struct WholeVisitor<const MIN: u32, const MAX: u32>;
 

@@ -13,6 +13,10 @@ use ::http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use url::Url;
 
+mod limits;
+
+pub use limits::{AccessSettings, ClientSettings, RateLimitSettings, RouteRateLimit};
+
 use super::target::Target;
 use crate::gather::{Launch, Policy};
 
@@ -21,8 +25,12 @@ use crate::gather::{Launch, Policy};
 pub struct Settings {
     /// `[server]`.
     pub server: ServerSettings,
+    /// `[access]`.
+    pub access: AccessSettings,
     /// `[tls]`.
     pub tls: TlsSettings,
+    /// What `[rate_limit]` says of clients, enabled or not.
+    pub clients: ClientSettings,
     /// `[rate_limit]`; none when it is not enabled.
     pub rate_limit: Option<RateLimitSettings>,
     /// `[admin]`; none when it is not enabled.
@@ -44,12 +52,29 @@ pub struct ServerSettings {
     pub https: Vec<SocketAddr>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How many right-most entries of `X-Forwarded-For` are ours, 1 to 16; never with
+    /// `trusted_proxies`.
+    pub trusted_hops: Option<usize>,
+    /// Whether connections begin with a PROXY header; only with `trusted_proxies`.
+    pub proxy_protocol: bool,
+    /// Connections at once; at least 1, as the next three.
+    pub max_connections: usize,
+    /// Connections at once of one TCP peer or PROXY source.
+    pub max_connections_per_client: usize,
+    /// Gathers at once, each until its response has left.
+    pub max_in_flight: usize,
+    /// Gathers at once of one client, each until its last lingering branch is over.
+    pub max_in_flight_per_client: usize,
     /// Bytes of replies held at once, everywhere.
     pub max_buffered: usize,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the end of the handshake to the end of the first request's head.
+    /// From a request head's first byte to its end.
     pub header_timeout: Duration,
+    /// How long a connection is kept on which no request is open.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of its response.
+    pub write_timeout: Duration,
     /// From the signal to the end of the process.
     pub drain_timeout: Duration,
     /// Threads that serve; at least 1, and 1 means the current-thread runtime.
@@ -89,19 +114,6 @@ pub struct TlsSettings {
     pub private_key: PathBuf,
     /// Make a pair if neither file exists.
     pub self_signed: bool,
-}
-
-/// `[rate_limit]`: a token bucket for each client.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RateLimitSettings {
-    /// Refill, more than 0, at most 1,000,000 a second.
-    pub requests_per_second: f64,
-    /// Requests at once from a rested client; 1 or more.
-    pub burst: u32,
-    /// How many leading bits of an IPv6 address are one client: 1 to 128.
-    pub ipv6_prefix: u8,
-    /// Clients without limits.
-    pub exempt: Vec<IpNet>,
 }
 
 /// `[admin]`: the listener for operators.
@@ -216,6 +228,8 @@ pub struct RouteSettings {
     pub timeout: Duration,
     /// The most a request may name.
     pub max_timeout: Duration,
+    /// How often a client may ask.
+    pub rate_limit: RouteRateLimit,
     /// Whether it answers at all; 503 when not.
     pub enabled: bool,
 }
@@ -251,9 +265,10 @@ pub struct BranchSettings {
 }
 
 impl ServerSettings {
-    /// Whether `peer` is a proxy whose forwarding headers are believed.
+    /// Whether `peer` is a proxy whose forwarding headers are believed: with `trusted_hops`,
+    /// anybody who can connect.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+        self.trusted_hops.is_some() || limits::contain(&self.trusted_proxies, peer)
     }
 }

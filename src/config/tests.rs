@@ -4,6 +4,7 @@ use super::*;
 use crate::gather::{Launch, Policy};
 
 mod broken;
+mod limits;
 
 /// Everything that must be said, and two routes; tests append to it.
 const BASE: &str = r#"
@@ -77,9 +78,15 @@ fn the_defaults_that_the_demonstration_shows_as_comments_are_the_defaults() {
     let uncommented: String = sections
         .lines()
         .filter(|line| {
-            !["# url", "# headers", "# allow"]
-                .iter()
-                .any(|it| line.starts_with(it))
+            ![
+                "# url",
+                "# headers",
+                "# allow",
+                "# trusted_hops",
+                "# rate_limit",
+            ]
+            .iter()
+            .any(|it| line.starts_with(it))
         })
         .map(|line| match line.strip_prefix("# ") {
             Some(key)

@@ -11,7 +11,7 @@ use ::http::{HeaderName, HeaderValue, StatusCode};
 use axum::body::Body;
 use axum::response::Response;
 
-use self::body::Segments;
+use self::body::{Holds, Segments};
 use super::problem::{FailedBranch, ProblemDetails, ProblemKind};
 use super::route::Route;
 use crate::config::{FailureStatus, Shape};
@@ -27,17 +27,21 @@ const GATHER: HeaderName = HeaderName::from_static("gather");
 ///
 /// # Errors
 /// The problem of a gather that is not worth an answer.
-pub(super) fn answer(route: &Arc<Route>, gathered: Gathered) -> Result<Response, ProblemDetails> {
+pub(super) fn answer(
+    route: &Arc<Route>,
+    gathered: Gathered,
+    holds: Holds,
+) -> Result<Response, ProblemDetails> {
     let summary = summary(route, &gathered);
     match gathered.verdict {
-        Verdict::Met => Ok(success(route, gathered, summary)),
+        Verdict::Met => Ok(success(route, gathered, summary, holds)),
         Verdict::Failed | Verdict::DeadlineExceeded => {
             Err(failure(route, &gathered).with_header(GATHER, summary))
         }
     }
 }
 
-fn success(route: &Route, gathered: Gathered, summary: HeaderValue) -> Response {
+fn success(route: &Route, gathered: Gathered, summary: HeaderValue, holds: Holds) -> Response {
     let one = route.settings.policy.answers_one();
     let mut segments = Segments::default();
     for (branch, settings) in gathered.branches.into_iter().zip(&route.settings.branches) {
@@ -56,7 +60,7 @@ fn success(route: &Route, gathered: Gathered, summary: HeaderValue) -> Response 
         (false, Shape::Array) => segments.end_array(),
         (false, Shape::Object) => segments.end_object(),
     }
-    let mut response = Response::new(Body::new(segments.into_body()));
+    let mut response = Response::new(Body::new(segments.into_body(holds)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

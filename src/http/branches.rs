@@ -6,6 +6,7 @@ use ::http::HeaderMap;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::in_flight::ClientHold;
 use super::layers::X_REQUEST_ID;
 use super::parameters::Parameters;
 use super::problem::ProblemDetails;
@@ -18,6 +19,8 @@ use crate::upstream::{Call, Failure, Reply, Request};
 pub(super) struct RouteCalls {
     route: Arc<Route>,
     requests: Vec<Request>,
+    /// The client's place, held until the last call is over.
+    client: Option<Arc<ClientHold>>,
 }
 
 impl RouteCalls {
@@ -29,12 +32,14 @@ impl RouteCalls {
         route: &Arc<Route>,
         context: &Context,
         parameters: &Parameters<'_>,
+        client: Option<Arc<ClientHold>>,
     ) -> Result<Self, ProblemDetails> {
         let branches = 0..route.settings.branches.len();
         let requests = branches.map(|branch| request(route, branch, context, parameters));
         Ok(Self {
             requests: requests.collect::<Result<_, _>>()?,
             route: route.clone(),
+            client,
         })
     }
 
@@ -65,7 +70,7 @@ impl Branches for RouteCalls {
     }
 
     fn linger(&mut self, _branch: usize, call: Call) {
-        call.linger();
+        call.linger(self.client.clone());
     }
 }
 

@@ -7,10 +7,11 @@ use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
+use super::in_flight::{ClientHold, GatherHold};
 use super::problem::ProblemDetails;
 use super::snapshot::Snapshot;
 use super::trace::Trace;
-use crate::client::identify;
+use crate::client::{ClientKey, identify};
 
 /// The longest `x-request-id` that is taken over from a trusted proxy.
 const LONGEST_REQUEST_ID: usize = 128;
@@ -33,11 +34,14 @@ impl Context {
     /// The context of a request that has just arrived from `peer`.
     pub(super) fn new(snapshot: Arc<Snapshot>, peer: IpAddr, headers: &HeaderMap) -> Arc<Self> {
         let arrived = Instant::now();
-        let client = identify(peer, headers, &snapshot.server.trusted_proxies);
+        let client = identify(peer, headers, &snapshot.server);
         let believed = snapshot
             .server
             .trusts(peer.to_canonical())
             .then_some(headers);
+        if believed.is_none() && headers.contains_key("x-forwarded-for") {
+            snapshot.warn_of_forwarding(peer);
+        }
         let trace = believed
             .and_then(Trace::continued)
             .unwrap_or_else(Trace::begun);
@@ -49,6 +53,26 @@ impl Context {
             request_id,
             trace,
         })
+    }
+
+    /// A place for the gather of this request, in all and among those of its client.
+    ///
+    /// # Errors
+    /// 503 or 429 when there is none.
+    pub(super) fn enter(&self) -> Result<(GatherHold, Option<ClientHold>), ProblemDetails> {
+        let Snapshot {
+            server,
+            clients,
+            in_flight,
+            ..
+        } = &*self.snapshot;
+        let client = if clients.is_exempt(self.client) {
+            None
+        } else {
+            let key = ClientKey::new(self.client, clients.ipv6_prefix);
+            Some(in_flight.enter_client(key, server.max_in_flight_per_client)?)
+        };
+        Ok((in_flight.enter(server.max_in_flight)?, client))
     }
 
     /// The context of the request that is being handled.

@@ -25,11 +25,14 @@ pub(super) async fn gather(
 ) -> Result<Response, ProblemDetails> {
     let (parts, _) = request.into_parts();
     route.check_enabled()?;
+    let context = Context::of(&parts)?;
     let parameters = Parameters::parse(&route.settings, &path, &parts)?;
-    let calls = RouteCalls::new(&route, Context::of(&parts)?, &parameters)?;
+    let (gather_hold, client_hold) = context.enter()?;
+    let client_hold = client_hold.map(Arc::new);
+    let calls = RouteCalls::new(&route, context, &parameters, client_hold.clone())?;
     route.hedge_budget.deposit();
     let gathered = gather::run(&route.plan, parameters.deadline, calls).await;
-    answer(&route, gathered)
+    answer(&route, gathered, (gather_hold, client_hold))
 }
 
 /// OPTIONS: lets a browser ask whether its page may call.
@@ -50,7 +53,8 @@ pub(super) async fn not_found() -> ProblemDetails {
     ProblemDetails::new(ProblemKind::NotFound, StatusCode::NOT_FOUND, detail)
 }
 
-fn refused_method() -> ProblemDetails {
+/// 405, with what is allowed.
+pub(super) fn refused_method() -> ProblemDetails {
     let status = StatusCode::METHOD_NOT_ALLOWED;
     let detail = "this path answers GET and HEAD";
     ProblemDetails::new(ProblemKind::MethodNotAllowed, status, detail)

@@ -4,18 +4,23 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use ::http::header::{ORIGIN, X_CONTENT_TYPE_OPTIONS};
-use ::http::{HeaderName, HeaderValue};
+use ::http::header::{
+    CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
+use ::http::request::Parts;
+use ::http::{HeaderName, HeaderValue, Method, Version};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::context::Context;
 use super::cors::allow_origin;
+use super::handlers::refused_method;
 use super::host::check_host;
 use super::problem::ProblemDetails;
 use super::snapshot::Current;
@@ -75,8 +80,12 @@ async fn arrive(State(current): State<Current>, mut request: Request, next: Next
     };
     let context = Context::new(current.load_full(), peer.ip(), request.headers());
     let origin = request.headers().get(ORIGIN).cloned();
+    let is_head = request.method() == Method::HEAD;
     request.extensions_mut().insert(context.clone());
     let mut response = next.run(request).await;
+    if is_head {
+        response = without_body(response);
+    }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, context.request_id.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -88,6 +97,18 @@ async fn arrive(State(current): State<Current>, mut request: Request, next: Next
     response
 }
 
+/// The answer to a HEAD: as long as that to a GET, and without a byte of it (RFC 9110 section 9.3.2).
+/// The router sees to its own answers, but refusals of these layers never pass it, and over HTTP/2 a
+/// body after all would be an error of the stream.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        let length = HeaderValue::from(length);
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length);
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
 fn caught(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -95,18 +116,57 @@ fn caught(panic: Box<dyn Any + Send>) -> Response {
     ProblemDetails::internal().into_response()
 }
 
+/// Refuses what is no proper request, and ends a connection whose client may still send a body:
+/// nothing reads bodies, and none of their bytes may be taken for a request (RFC 9112 section 9.3).
 async fn refuse_malformed(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match check_host(&parts) {
+    let http1 = parts.version <= Version::HTTP_11;
+    let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
+        || parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length != "0");
+    let checked = check_host(&parts).and_then(|()| check_framing(&parts));
+    let closes = http1 && (has_body || checked.is_err());
+    let mut response = match checked {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(problem) => problem.into_response(),
+    };
+    if closes {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
+/// A body of unknown length has no business here: whoever sends one tries to hide a request in it.
+/// CONNECT names no path, and this is no proxy.
+fn check_framing(parts: &Parts) -> Result<(), ProblemDetails> {
+    if parts.method == Method::CONNECT {
+        return Err(refused_method());
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(ProblemDetails::bad_request(
+            "a request must not have a Transfer-Encoding",
+        ));
+    }
+    Ok(())
+}
+
+/// By the client's address: `[access]`, where a proxy stands between, and the limiter of the path.
 async fn limit(request: Request, next: Next) -> Response {
-    let context = request.extensions().get::<Arc<Context>>();
-    let limiter = context.and_then(|context| context.snapshot.limiter.as_ref());
-    match limiter.map_or(Ok(()), |limiter| limiter.admit(&request)) {
+    let admitted = match request.extensions().get::<Arc<Context>>() {
+        Some(context) if !context.snapshot.access.admits(context.client) => {
+            Err(ProblemDetails::forbidden())
+        }
+        Some(context) => match context.snapshot.limiters.of(request.uri().path()) {
+            Some(limiter) => limiter.admit(&request),
+            None => Ok(()),
+        },
+        None => Err(ProblemDetails::internal()),
+    };
+    match admitted {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

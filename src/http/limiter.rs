@@ -3,31 +3,116 @@
 //! Its own layer is not used: it knows no exempt clients and no answers of ours. This one asks the
 //! limiter that its configuration made, by a key of ours.
 
+mod tracked;
+
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::http::{HeaderName, HeaderValue, Request, StatusCode};
 use governor::clock::{Clock, DefaultClock, QuantaInstant};
 use governor::middleware::NoOpMiddleware;
+use parking_lot::Mutex;
 use tower_governor::GovernorError;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 
+use self::tracked::Tracked;
 use super::context::Context;
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::client::ClientKey;
-use crate::config::RateLimitSettings;
+use crate::config::{RateLimitSettings, RouteRateLimit, Settings};
 
 /// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The limiter of one snapshot; what it counted is shared with a later one of the same quota.
+/// How often at most the log tells of clients that a dry run would refuse.
+const DRY_RUN_LOGGED: Duration = Duration::from_secs(1);
+/// Networks that new clients share buckets by when there are too many clients (bits).
+const COARSE_IPV4: u8 = 24;
+const COARSE_IPV6: u8 = 48;
+
+/// The limiters of one snapshot: the shared one, and those of routes that have their own.
+#[derive(Default)]
+pub(super) struct Limiters {
+    shared: Option<Limiter>,
+    /// By path; none where a route has no limit.
+    own: matchit::Router<Option<Limiter>>,
+    /// The same, to be kept by a later snapshot.
+    kept: Vec<(Arc<str>, Limiter)>,
+}
+
+impl Limiters {
+    /// The limiters that the settings name. What those `before` counted is kept where the quota is
+    /// the same.
+    pub(super) fn new(settings: &Settings, before: Option<&Self>) -> Self {
+        let shared = before.and_then(|before| before.shared.as_ref());
+        let mut limiters = Self {
+            shared: settings
+                .rate_limit
+                .as_ref()
+                .map(|limit| Limiter::new(limit, shared)),
+            ..Self::default()
+        };
+        for route in &settings.routes {
+            let limiter = match &route.rate_limit {
+                RouteRateLimit::Shared => continue,
+                RouteRateLimit::Off => None,
+                RouteRateLimit::Own(limit) => {
+                    let own = before.and_then(|before| before.own(&route.path));
+                    let limiter = Limiter::new(limit, own);
+                    limiters.kept.push((route.path.clone(), limiter.clone()));
+                    Some(limiter)
+                }
+            };
+            // Paths have been checked for conflicts.
+            let _ = limiters.own.insert(route.path.to_string(), limiter);
+        }
+        limiters
+    }
+
+    fn own(&self, path: &str) -> Option<&Limiter> {
+        self.kept
+            .iter()
+            .find(|(kept, _)| kept.as_ref() == path)
+            .map(|(_, limiter)| limiter)
+    }
+
+    /// The limiter of a request's path: the route's own, or the shared one, which unknown paths go
+    /// by too.
+    pub(super) fn of(&self, path: &str) -> Option<&Limiter> {
+        match self.own.at(path) {
+            Ok(own) => own.value.as_ref(),
+            Err(_) => self.shared.as_ref(),
+        }
+    }
+
+    /// Forgets clients whose bucket is full again.
+    pub(super) fn sweep(&self) {
+        self.shared
+            .iter()
+            .chain(self.kept.iter().map(|(_, own)| own))
+            .for_each(Limiter::sweep);
+    }
+}
+
+/// One limiter; clones share what was counted.
 #[derive(Clone)]
 pub(super) struct Limiter {
     settings: RateLimitSettings,
-    governor: Arc<Governor>,
+    buckets: Arc<Buckets>,
+}
+
+/// What one quota has counted.
+struct Buckets {
+    governor: Governor,
+    tracked: Tracked<ClientKey>,
+    /// For networks, when there are too many clients.
+    coarse: Governor,
+    tracked_networks: Tracked<ClientKey>,
     clock: DefaultClock,
+    dry_run_logged: Mutex<Option<Instant>>,
 }
 
 type Governor = GovernorConfig<ByClient, NoOpMiddleware<QuantaInstant>>;
@@ -50,23 +135,20 @@ impl KeyExtractor for ByClient {
 
 impl Limiter {
     /// A limiter as configured, with the counts of `before` if its quota is the same.
-    pub(super) fn new(settings: &RateLimitSettings, before: Option<&Self>) -> Self {
-        let same_quota = |before: &&Self| {
-            RateLimitSettings {
-                exempt: settings.exempt.clone(),
-                ..before.settings.clone()
-            } == *settings
+    fn new(settings: &RateLimitSettings, before: Option<&Self>) -> Self {
+        let quota = |limit: &RateLimitSettings| {
+            (
+                limit.requests_per_second,
+                limit.burst,
+                limit.ipv6_prefix,
+                limit.max_clients,
+            )
         };
-        match before.filter(same_quota) {
-            Some(before) => Self {
-                settings: settings.clone(),
-                ..before.clone()
-            },
-            None => Self {
-                governor: Arc::new(governor(settings)),
-                clock: DefaultClock::default(),
-                settings: settings.clone(),
-            },
+        let kept = before.filter(|before| quota(&before.settings) == quota(settings));
+        let buckets = kept.map(|kept| kept.buckets.clone());
+        Self {
+            settings: settings.clone(),
+            buckets: buckets.unwrap_or_else(|| Arc::new(Buckets::new(settings))),
         }
     }
 
@@ -77,24 +159,27 @@ impl Limiter {
     pub(super) fn admit<T>(&self, request: &Request<T>) -> Result<(), ProblemDetails> {
         let context = request.extensions().get::<Arc<Context>>();
         let client = context.ok_or_else(ProblemDetails::internal)?.client;
-        if self.settings.exempt.iter().any(|net| net.contains(&client)) {
+        if self.settings.is_exempt(client) {
             return Ok(());
         }
-        let key = ByClient {
+        let by_client = ByClient {
             ipv6_prefix: self.settings.ipv6_prefix,
-        }
-        .extract(request)
-        .map_err(|_| ProblemDetails::internal())?;
-        match self.governor.limiter().check_key(&key) {
+        };
+        let key = by_client
+            .extract(request)
+            .map_err(|_| ProblemDetails::internal())?;
+        match self.buckets.take(key, client) {
             Ok(()) => Ok(()),
-            Err(refused) => Err(self.refusal(refused.wait_time_from(self.clock.now()))),
+            Err(wait) if self.settings.dry_run => {
+                self.buckets.log_dry_run(key, wait);
+                Ok(())
+            }
+            Err(wait) => Err(self.refusal(wait)),
         }
     }
 
-    /// Forgets clients whose bucket is full again.
-    pub(super) fn sweep(&self) {
-        self.governor.limiter().retain_recent();
-        self.governor.limiter().shrink_to_fit();
+    fn sweep(&self) {
+        self.buckets.sweep();
     }
 
     fn refusal(&self, wait: Duration) -> ProblemDetails {
@@ -119,6 +204,59 @@ impl Limiter {
             header(&format!("\"client\";q={burst};w={window}")),
         )
         .with_header(RATELIMIT, header(&format!("\"client\";r=0;t={seconds}")))
+    }
+}
+
+impl Buckets {
+    fn new(settings: &RateLimitSettings) -> Self {
+        // By then an empty bucket is full.
+        let period =
+            Duration::from_secs_f64(f64::from(settings.burst) / settings.requests_per_second);
+        Self {
+            governor: governor(settings),
+            tracked: Tracked::new(settings.max_clients, period),
+            coarse: governor(settings),
+            tracked_networks: Tracked::new(settings.max_clients, period),
+            clock: DefaultClock::default(),
+            dry_run_logged: Mutex::new(None),
+        }
+    }
+
+    /// Takes a token, or says how long to wait for one.
+    fn take(&self, key: ClientKey, client: IpAddr) -> Result<(), Duration> {
+        let taken = if self.tracked.admit(key) {
+            self.governor.limiter().check_key(&key)
+        } else {
+            let network = ClientKey::network(client, COARSE_IPV4, COARSE_IPV6);
+            let known = self.tracked_networks.admit(network);
+            // With as many networks as clients too, those that are left over are one.
+            let network = if known {
+                network
+            } else {
+                ClientKey::network(client, 0, 0)
+            };
+            self.coarse.limiter().check_key(&network)
+        };
+        taken.map_err(|refused| refused.wait_time_from(self.clock.now()))
+    }
+
+    fn log_dry_run(&self, key: ClientKey, wait: Duration) {
+        let mut logged = self.dry_run_logged.lock();
+        if logged.is_none_or(|logged| logged.elapsed() >= DRY_RUN_LOGGED) {
+            *logged = Some(Instant::now());
+            tracing::warn!(client.key = %key, ?wait, "over its rate, admitted by dry_run");
+        }
+    }
+
+    fn sweep(&self) {
+        if self.tracked.turn() {
+            self.governor.limiter().retain_recent();
+            self.governor.limiter().shrink_to_fit();
+        }
+        if self.tracked_networks.turn() {
+            self.coarse.limiter().retain_recent();
+            self.coarse.limiter().shrink_to_fit();
+        }
     }
 }
 

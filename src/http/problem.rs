@@ -27,6 +27,7 @@ pub(super) enum ProblemKind {
     BadRequest,
     NotFound,
     MethodNotAllowed,
+    Forbidden,
     RateLimited,
     GatherFailed,
     DeadlineExceeded,
@@ -47,12 +48,13 @@ pub(super) struct FailedBranch {
 
 impl ProblemKind {
     /// All of them, for the API's description.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::InvalidTimeout,
         Self::BadParameter,
         Self::BadRequest,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::Forbidden,
         Self::RateLimited,
         Self::GatherFailed,
         Self::DeadlineExceeded,
@@ -68,6 +70,8 @@ impl ProblemKind {
             Self::BadRequest => "urn:gatherd:bad-request",
             Self::NotFound => "urn:gatherd:not-found",
             Self::MethodNotAllowed => "urn:gatherd:method-not-allowed",
+            // Of no kind of its own (RFC 9457 section 4.2.1).
+            Self::Forbidden => "about:blank",
             Self::RateLimited => "urn:gatherd:rate-limited",
             Self::GatherFailed => "urn:gatherd:gather-failed",
             Self::DeadlineExceeded => "urn:gatherd:deadline-exceeded",
@@ -84,6 +88,7 @@ impl ProblemKind {
             Self::BadRequest => "Bad request",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
+            Self::Forbidden => "Forbidden",
             Self::RateLimited => "Too many requests",
             Self::GatherFailed => "Gather failed",
             Self::DeadlineExceeded => "Deadline exceeded",
@@ -128,6 +133,12 @@ impl ProblemDetails {
     /// 400: the request itself is malformed.
     pub(super) fn bad_request(detail: &'static str) -> Self {
         Self::new(ProblemKind::BadRequest, StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 403: the client's address is not served.
+    pub(super) fn forbidden() -> Self {
+        let detail = "this client is not served here";
+        Self::new(ProblemKind::Forbidden, StatusCode::FORBIDDEN, detail)
     }
 
     /// 500: a bug of ours.

@@ -1,15 +1,22 @@
 //! What one request uses from its start to its end, whatever is reloaded meanwhile.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use parking_lot::Mutex;
 
-use super::limiter::Limiter;
+use super::in_flight::InFlight;
+use super::limiter::Limiters;
 use super::route::Route;
 use super::routes::router;
-use crate::config::{Problems, ServerSettings, Settings};
+use crate::config::{AccessSettings, ClientSettings, Problems, ServerSettings, Settings};
 use crate::upstream::{Common, Upstream};
+
+/// How often at most the log warns of forwarding headers that are not believed.
+const FORWARDING_WARNED: Duration = Duration::from_secs(60);
 
 /// The snapshot that new requests load.
 pub type Current = Arc<ArcSwap<Snapshot>>;
@@ -17,9 +24,14 @@ pub type Current = Arc<ArcSwap<Snapshot>>;
 /// Routes, upstreams and limits: one immutable value.
 pub struct Snapshot {
     pub(super) server: ServerSettings,
-    pub(super) limiter: Option<Limiter>,
+    pub(super) access: AccessSettings,
+    pub(super) clients: ClientSettings,
+    pub(super) limiters: Limiters,
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) router: Router,
     upstreams: Vec<Arc<Upstream>>,
+    /// When the log last warned of forwarding headers that are not believed.
+    warned: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Snapshot {
@@ -54,22 +66,34 @@ impl Snapshot {
         let routes = settings.routes.iter();
         let failure_status = settings.server.failure_status;
         let routes = routes.map(|route| Arc::new(Route::new(route, &upstreams, failure_status)));
-        let kept_limiter = before.and_then(|before| before.limiter.as_ref());
         Ok(Self {
             router: router(routes),
-            limiter: settings
-                .rate_limit
-                .as_ref()
-                .map(|limit| Limiter::new(limit, kept_limiter)),
+            access: settings.access.clone(),
+            clients: settings.clients.clone(),
+            limiters: Limiters::new(settings, before.map(|before| &before.limiters)),
+            in_flight: before
+                .map(|before| before.in_flight.clone())
+                .unwrap_or_default(),
             server: settings.server.clone(),
             upstreams,
+            warned: before
+                .map(|before| before.warned.clone())
+                .unwrap_or_default(),
         })
+    }
+
+    /// Says now and then that somebody sends `X-Forwarded-For` who is not believed: an attacker, or
+    /// a proxy that is missing in `trusted_proxies`, all of whose clients are one then.
+    pub(super) fn warn_of_forwarding(&self, peer: IpAddr) {
+        let mut warned = self.warned.lock();
+        if warned.is_none_or(|warned| warned.elapsed() >= FORWARDING_WARNED) {
+            *warned = Some(Instant::now());
+            tracing::warn!(client.address = %peer, "X-Forwarded-For of a peer that is not in trusted_proxies");
+        }
     }
 
     /// Forgets clients that have been quiet long enough to be like new.
     pub fn sweep(&self) {
-        if let Some(limiter) = &self.limiter {
-            limiter.sweep();
-        }
+        self.limiters.sweep();
     }
 }

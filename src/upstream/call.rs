@@ -209,16 +209,19 @@ impl Call {
     }
 
     /// Reads the reply to its end in the background, discarding it, for at most the upstream's
-    /// `linger`. A call that still waits for its permit just ends.
-    pub fn linger(self) {
+    /// `linger`. A call that still waits for its permit just ends. `held` is dropped with the call.
+    pub fn linger(self, held: impl Send + 'static) {
         if !self.progress.has_permit.load(Ordering::Relaxed) {
             return;
         }
         self.progress.unwanted.store(true, Ordering::Relaxed);
         let limit: Duration = self.upstream.settings.linger;
         let lingering = self.upstream.common.lingering.clone();
-        // When the time is over, the call is dropped, and its connection with it.
-        lingering.spawn(timeout(limit, self.exchange));
+        lingering.spawn(async move {
+            // When the time is over, the call is dropped, and its connection with it.
+            let _ = timeout(limit, self.exchange).await;
+            drop(held);
+        });
     }
 }
 

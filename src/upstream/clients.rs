@@ -9,6 +9,7 @@
 mod discovery;
 
 use std::cell::Cell;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 use tower::util::MapRequestLayer;
 
 use self::discovery::discover;
-use super::failure::{classify, is_stream_reset};
+use super::failure::{causes_in_words, classify, is_stream_reset};
 use super::{Kind, Names, tls};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
 
@@ -37,6 +38,9 @@ const MOST_RESETS: u32 = 200;
 /// An HTTP/2 connection is asked this often whether it is alive, and given this long to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often at most the log says that calls of an upstream fail.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
     /// Whether the call of this task has begun to open a connection.
@@ -72,6 +76,8 @@ type Discovery = Shared<BoxFuture<'static, Result<Spoken, Kind>>>;
 pub(super) struct Clients {
     maker: Maker,
     state: Mutex<State>,
+    /// When the log last said that calls fail.
+    complained: Mutex<Option<Instant>>,
 }
 
 struct State {
@@ -125,6 +131,7 @@ impl Clients {
         Ok(Self {
             maker,
             state: Mutex::new(state),
+            complained: Mutex::new(None),
         })
     }
 
@@ -134,7 +141,12 @@ impl Clients {
         request: reqwest::Request,
         connection: Connection,
     ) -> Result<Response, SendFailure> {
-        let spoken = self.spoken().await.map_err(SendFailure::new)?;
+        let spoken = self.spoken().await.map_err(|kind| {
+            self.complain(kind, || {
+                "no connection to find out what it speaks".to_owned()
+            });
+            SendFailure::new(kind)
+        })?;
         let lease = match (connection, spoken.protocol) {
             (Connection::New, Protocol::Http1) => self.lease_keeping_none(),
             _ => self.lease(spoken),
@@ -152,6 +164,10 @@ impl Clients {
             (Err(error), connected) => {
                 lease.ended = true;
                 let kind = classify(&error);
+                // The error's own text holds the URL, and so perhaps a client's data; its causes do not.
+                self.complain(kind, || {
+                    error.source().map(causes_in_words).unwrap_or_default()
+                });
                 if matches!(kind, Kind::Tls | Kind::Protocol) {
                     self.distrust();
                 }
@@ -164,6 +180,19 @@ impl Clients {
                 })
             }
         }
+    }
+
+    /// Says why calls fail, now and then: each client learns of its own, the operator of the cause.
+    fn complain(&self, kind: Kind, because: impl FnOnce() -> String) {
+        let mut last = self.complained.lock();
+        if last.is_some_and(|last| last.elapsed() < COMPLAINT_INTERVAL) {
+            return;
+        }
+        *last = Some(Instant::now());
+        drop(last);
+        let name = &self.maker.settings.name;
+        let because = because();
+        tracing::warn!(upstream.name = %name, %kind, because, "a call failed; more of the kind go unsaid for a while");
     }
 
     /// What the upstream speaks; all who ask while it is being found out wait for one answer.

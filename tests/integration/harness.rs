@@ -32,6 +32,16 @@ impl Service {
     /// Serves with more keys in `[server]`, and with sections of its own.
     pub(crate) async fn with(server: &str, sections: &str, routes_and_upstreams: &str) -> Self {
         let directory = TempDir::new().expect("a directory for this test");
+        Self::within(directory, server, sections, routes_and_upstreams).await
+    }
+
+    /// Serves from a directory that holds what the configuration names.
+    pub(crate) async fn within(
+        directory: TempDir,
+        server: &str,
+        sections: &str,
+        routes_and_upstreams: &str,
+    ) -> Self {
         let text = config_text(server, &format!("{sections}\n{routes_and_upstreams}"));
         let settings = settings(directory.path(), &text);
         let app = app::bind(&settings).expect("the app binds");
@@ -53,14 +63,23 @@ impl Service {
 
     /// GET over whatever protocol TLS agrees on, that is HTTP/2.
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::of(
-            client()
-                .get(self.url(path))
-                .send()
-                .await
-                .expect("an answer"),
-        )
-        .await
+        self.ask(&client(), "GET", path, &[]).await
+    }
+
+    /// A request with these headers, by this client.
+    pub(crate) async fn ask(
+        &self,
+        client: &reqwest::Client,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let method = method.parse().expect("a method");
+        let request = client.request(method, self.url(path));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        Answer::of(soon(request.send()).await.expect("an answer")).await
     }
 
     /// Begins to drain.
@@ -96,6 +115,7 @@ pub(crate) fn settings(directory: &Path, text: &str) -> Settings {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) version: reqwest::Version,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) body: String,
 }
@@ -103,11 +123,12 @@ pub(crate) struct Answer {
 impl Answer {
     /// Reads a response to its end.
     pub(crate) async fn of(response: reqwest::Response) -> Self {
-        let status = response.status().as_u16();
+        let (status, version) = (response.status().as_u16(), response.version());
         let headers = response.headers().clone();
         let body = response.text().await.expect("a whole body");
         Self {
             status,
+            version,
             headers,
             body,
         }
@@ -163,6 +184,15 @@ pub(crate) fn client_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .tls_danger_accept_invalid_certs(true)
         .no_proxy()
+}
+
+/// One client for each protocol, which it takes to every service.
+pub(crate) fn http1_and_http2() -> [reqwest::Client; 2] {
+    [
+        client_builder().http1_only(),
+        client_builder().http2_prior_knowledge(),
+    ]
+    .map(|builder| builder.build().expect("a client"))
 }
 
 /// The mock upstream, in this process.

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt;
 use rcgen::{CertificateParams, KeyPair};
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
+use crate::edge_client::tls;
 use crate::harness::{Answer, Service, client, soon};
 
 /// The short connection by which gatherd learns how many calls one of an HTTP/2 upstream carries.
@@ -143,21 +143,7 @@ pub(crate) async fn reply(stream: &mut TcpStream, body: &str) {
 /// Sends a request as these very bytes, which no library would: a target and header lines, each with
 /// its line break. Gives the status and the body.
 pub(crate) async fn get_as_written(service: &Service, target: &str, lines: &str) -> (u16, String) {
-    let mut roots = RootCertStore::empty();
-    let file = service.directory.path().join("cert.pem");
-    let certificate = CertificateDer::from_pem_file(file).expect("the service's certificate");
-    roots.add(certificate).expect("a certificate to trust");
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let tcp = TcpStream::connect(service.addrs.https[0]).await;
-    let name = ServerName::try_from("localhost").expect("a name");
-    let connector = TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(name, tcp.expect("a connection"));
-    let mut stream = stream.await.expect("a handshake");
+    let mut stream = tls(service, "http/1.1").await.expect("a handshake");
     let request =
         format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{lines}\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");

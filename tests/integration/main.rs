@@ -9,15 +9,27 @@
 
 mod branches;
 mod climbing;
+mod commands;
 mod connecting;
+mod deadlines;
+mod edge;
+mod edge_client;
 mod faults;
+mod floods;
 mod gathering;
 mod harness;
 mod http2;
 mod kept;
 mod lab;
+mod limiter;
+mod limits;
 mod linger;
+mod nginx;
 mod permits;
+mod process;
+mod programs;
 mod readme;
 mod retry;
 mod rooms;
+mod schemas;
+mod timeouts;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::paths::{self, Paths};
-use super::{NAME, headers, is_name, policies};
+use super::{NAME, headers, is_name, limits, policies};
 use crate::config::key::Key;
 use crate::config::problem::quoted;
-use crate::config::raw::{self, Branch, Route};
+use crate::config::raw::{self, Branch, Raw, Route};
 use crate::config::report::Report;
 use crate::config::scalar::{PolicyName, Text};
-use crate::config::settings::{BranchSettings, RouteSettings, UpstreamSettings};
+use crate::config::settings::{BranchSettings, RouteRateLimit, RouteSettings, UpstreamSettings};
 use crate::config::target::Target;
 
 /// A branch and its key: one of `branches`, or the route itself in the short form.
@@ -26,17 +26,23 @@ struct Upstreams<'a> {
 
 /// Every route in the file's order; nothing when one of them is wrong.
 pub(super) fn all(
-    raw: &[Route],
-    said: &BTreeMap<String, raw::Upstream>,
+    raw: &Raw,
     checked: &[Option<UpstreamSettings>],
     report: &mut Report<'_>,
 ) -> Option<Vec<RouteSettings>> {
-    let upstreams = Upstreams { said, checked };
+    let upstreams = Upstreams {
+        said: &raw.upstreams,
+        checked,
+    };
     let mut known = Paths::default();
     let mut routes = Vec::new();
-    for (index, route) in raw.iter().enumerate() {
+    for (index, route) in raw.routes.iter().enumerate() {
         let key = Key::of("routes").index(index);
-        routes.push(one(route, &key, &upstreams, &mut known, report));
+        let settled = one(route, &key, &upstreams, &mut known, report);
+        routes.push(settled.map(|settled| RouteSettings {
+            rate_limit: limits::of_route(route.rate_limit.as_ref(), &raw.rate_limit),
+            ..settled
+        }));
     }
     routes.into_iter().collect()
 }
@@ -82,6 +88,7 @@ fn one(
         hedge_budget,
         timeout,
         max_timeout,
+        rate_limit: RouteRateLimit::Shared,
         enabled: raw.enabled,
     })
 }

@@ -1,20 +1,19 @@
-//! The sections that stand alone: server, tls, rate_limit, admin, log, mock.
+//! The sections that stand alone: server, tls, admin, log, mock.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use http::HeaderValue;
-use ipnet::IpNet;
 use url::Url;
 
+use super::limits::nets;
 use crate::config::key::Key;
 use crate::config::problem::quoted;
 use crate::config::raw;
 use crate::config::report::Report;
-use crate::config::scalar::Text;
+use crate::config::scalar::{Text, Whole};
 use crate::config::settings::{
-    AdminSettings, AllowedOrigins, LogSettings, MockSettings, RateLimitSettings, ServerSettings,
-    TlsSettings,
+    AdminSettings, AllowedOrigins, LogSettings, MockSettings, ServerSettings, TlsSettings,
 };
 
 /// `[server]`.
@@ -25,23 +24,49 @@ pub(super) fn server(raw: &raw::Server, report: &mut Report<'_>) -> ServerSettin
         let allowed = "at least one address, such as \"0.0.0.0:443\"";
         report.said(&https, Some("[]".to_owned()), allowed);
     }
-    for (index, net) in raw.trusted_proxies.iter().enumerate() {
-        if net.0.prefix_len() == 0 {
-            let at = key.name("trusted_proxies").index(index);
-            let reason = "would let every client say who it is; name the proxies' own networks";
-            report.said(&at, Some(quoted(&net.0.to_string())), reason);
-        }
-    }
+    check_proxies(raw, report);
     ServerSettings {
         https: raw.https.iter().map(|address| address.0).collect(),
         trusted_proxies: nets(&raw.trusted_proxies),
+        trusted_hops: raw.trusted_hops.map(Whole::count),
+        proxy_protocol: raw.proxy_protocol,
+        max_connections: raw.max_connections.count(),
+        max_connections_per_client: raw.max_connections_per_client.count(),
+        max_in_flight: raw.max_in_flight.count(),
+        max_in_flight_per_client: raw.max_in_flight_per_client.count(),
         max_buffered: raw.max_buffered.bytes(),
         handshake_timeout: raw.handshake_timeout.duration(),
         header_timeout: raw.header_timeout.duration(),
+        idle_timeout: raw.idle_timeout.duration(),
+        write_timeout: raw.write_timeout.duration(),
         drain_timeout: raw.drain_timeout.duration(),
         worker_threads: worker_threads(raw.worker_threads.0),
         failure_status: raw.failure_status.0,
         cors_allow_origins: origins(&raw.cors_allow_origins, report),
+    }
+}
+
+/// Whom to believe about clients must be said in one way, and cannot be everybody.
+fn check_proxies(raw: &raw::Server, report: &mut Report<'_>) {
+    let key = Key::of("server");
+    let proxies = key.name("trusted_proxies");
+    for (index, net) in raw.trusted_proxies.iter().enumerate() {
+        if net.0.prefix_len() == 0 {
+            let reason = "would let every client say who it is; name the proxies' own networks";
+            let value = Some(quoted(&net.0.to_string()));
+            report.said(&proxies.index(index), value, reason);
+        }
+    }
+    let named = !raw.trusted_proxies.is_empty() || report.is_broken(&proxies);
+    if let (true, Some(hops)) = (named, raw.trusted_hops) {
+        let reason =
+            "is for proxies whose addresses are unknown; leave out this or trusted_proxies";
+        report.said(&key.name("trusted_hops"), Some(hops.0.to_string()), reason);
+    }
+    if raw.proxy_protocol && !named {
+        let reason = "needs trusted_proxies: the networks of those who send the header";
+        let value = Some("true".to_owned());
+        report.said(&key.name("proxy_protocol"), value, reason);
     }
 }
 
@@ -150,16 +175,6 @@ pub(super) fn check_readable(path: &std::path::Path, key: &Key, report: &mut Rep
     }
 }
 
-/// `[rate_limit]`.
-pub(super) fn rate_limit(raw: &raw::RateLimit) -> Option<RateLimitSettings> {
-    raw.enabled.then(|| RateLimitSettings {
-        requests_per_second: raw.requests_per_second.0,
-        burst: raw.burst.0,
-        ipv6_prefix: u8::try_from(raw.ipv6_prefix.0).unwrap_or(128),
-        exempt: nets(&raw.exempt),
-    })
-}
-
 /// `[admin]`.
 pub(super) fn admin(raw: &raw::Admin, report: &mut Report<'_>) -> Option<AdminSettings> {
     let listen = raw.listen.0;
@@ -190,10 +205,6 @@ pub(super) fn mock(raw: &raw::Mock) -> Option<MockSettings> {
         delay: raw.delay.0.0.clone(),
         failure_rate: raw.failure_rate.0,
     })
-}
-
-fn nets(said: &[Text<IpNet>]) -> Vec<IpNet> {
-    said.iter().map(|net| net.0).collect()
 }
 
 fn is_loopback(address: IpAddr) -> bool {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RouteRateLimit;
 use crate::config::scalar::{Period, PolicyName, Share, Text, Whole};
 use crate::config::settings::Shape;
 
@@ -54,6 +55,9 @@ pub(in crate::config) struct Route {
     /// The most a request may name; 1ms to 1h, default 10s or `timeout` if that is longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) max_timeout: Option<Limit>,
+    /// The route's own rate limit, instead of the one of `[rate_limit]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) rate_limit: Option<RouteRateLimit>,
     /// Whether the route answers; 503 when not.
     pub(in crate::config) enabled: bool,
 }
@@ -103,6 +107,7 @@ impl Default for Route {
             shape: Text(Shape::Array),
             timeout: None,
             max_timeout: None,
+            rate_limit: None,
             enabled: true,
         }
     }

@@ -168,12 +168,22 @@ impl Syntax for IpNet {
         text.parse::<IpNet>()
             .ok()
             .or_else(address)
-            .map(|net| net.trunc())
+            .map(|net| canonical(net.trunc()))
     }
 
     fn print(&self) -> String {
         self.to_string()
     }
+}
+
+/// A network of v4-mapped addresses (RFC 4291 section 2.5.5.2) as the IPv4 network it is, since
+/// addresses are compared in that form.
+fn canonical(net: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = net else { return net };
+    let (address, prefix) = (mapped.addr().to_ipv4_mapped(), mapped.prefix_len());
+    let folded = address.zip(prefix.checked_sub(96));
+    let folded = folded.and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok());
+    folded.unwrap_or(net)
 }
 
 impl Syntax for PathBuf {

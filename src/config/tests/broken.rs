@@ -4,7 +4,17 @@ use super::{BASE, keys, problems, route, with};
 
 /// A section, a line put under its header, and the key that is wrong then.
 const LINES: &str = r#"
-[server] | max_connections = 5 | server.max_connections
+[server] | max_conections = 5 | server.max_conections
+[server] | max_connections = 0 | server.max_connections
+[server] | max_connections_per_client = 1000001 | server.max_connections_per_client
+[server] | max_in_flight = 0 | server.max_in_flight
+[server] | max_in_flight_per_client = "9" | server.max_in_flight_per_client
+[server] | idle_timeout = "2h" | server.idle_timeout
+[server] | write_timeout = 15 | server.write_timeout
+[server] | trusted_hops = 0 | server.trusted_hops
+[server] | trusted_hops = 17 | server.trusted_hops
+[server] | proxy_protocol = true | server.proxy_protocol
+[server] | trusted_proxies = ["::ffff:0:0/96"] | server.trusted_proxies[0]
 [server] | max_buffered = "12" | server.max_buffered
 [server] | max_buffered = 12 | server.max_buffered
 [server] | handshake_timeout = "0s" | server.handshake_timeout
@@ -19,6 +29,13 @@ const LINES: &str = r#"
 [rate_limit] | requests_per_second = nan | rate_limit.requests_per_second
 [rate_limit] | burst = 0 | rate_limit.burst
 [rate_limit] | ipv6_prefix = 129 | rate_limit.ipv6_prefix
+[rate_limit] | dry_run = 1 | rate_limit.dry_run
+[rate_limit] | max_clients = 0 | rate_limit.max_clients
+[rate_limit] | connections_per_second = 0 | rate_limit.connections_per_second
+[rate_limit] | connection_burst = 0 | rate_limit.connection_burst
+[access] | deny = ["10.0.0.0/33"] | access.deny[0]
+[access] | alow = [] | access.alow
+[access] | allow = "::1" | access.allow
 [admin] | listen = "0.0.0.0:9180" | admin.allow
 [admin] | listen = "127.0.0.1:8443" | admin.listen
 [admin] | enabled = "yes" | admin.enabled
@@ -69,6 +86,10 @@ policy = "all"; upstream = "work"; forward_headers = ["cookie", "te"] | forward_
 policy = "all"; upstream = "keyed"; forward_headers = ["X-Api-Key"] | forward_headers[0]
 policy = "all"; upstream = "keyed"; forward_query = ["key"] | forward_query[0]
 policy = "all"; upstream = "work"; forward_query = ["timeout"] | forward_query[0]
+policy = "all"; upstream = "work"; rate_limit = { burst = 0 } | rate_limit.burst
+policy = "all"; upstream = "work"; rate_limit = { requests_per_second = "5" } | rate_limit.requests_per_second
+policy = "all"; upstream = "work"; rate_limit = { max_clients = 5 } | rate_limit.max_clients
+policy = "all"; upstream = "work"; rate_limit = false | rate_limit
 policy = "all"; branches = [] | branches
 upstream = "work"; policy = "all"; branches = [{ GOOD }] | upstream
 policy = "all"; branches = [{ upstream = "work" }] | branches[0].name

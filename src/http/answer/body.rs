@@ -3,15 +3,23 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::http::in_flight::{ClientHold, GatherHold};
 use crate::upstream::{Reply, Reservation};
 
 /// Up to this many bytes, one copy is cheaper than several pieces to write.
 const SMALL: usize = 16 * 1024;
+
+/// The most of a body that is handed over at once.
+const FRAME: usize = 64 * 1024;
+
+/// The places that a gather holds until its answer has left.
+pub(in crate::http) type Holds = (GatherHold, Option<Arc<ClientHold>>);
 
 /// The pieces of a body that is being put together.
 #[derive(Default)]
@@ -62,7 +70,7 @@ impl Segments {
     }
 
     /// The finished body.
-    pub(super) fn into_body(self) -> AnswerBody {
+    pub(super) fn into_body(self, holds: Holds) -> AnswerBody {
         let length: usize = self.pieces.iter().map(Bytes::len).sum();
         let pieces = if self.pieces.len() > 1 && length <= SMALL {
             let mut joined = BytesMut::with_capacity(length);
@@ -75,6 +83,7 @@ impl Segments {
             pieces,
             left: length as u64,
             _reservations: self.reservations,
+            _holds: holds,
         }
     }
 }
@@ -84,6 +93,7 @@ pub(super) struct AnswerBody {
     pieces: VecDeque<Bytes>,
     left: u64,
     _reservations: Vec<Reservation>,
+    _holds: Holds,
 }
 
 impl Body for AnswerBody {
@@ -94,9 +104,16 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.pop_front();
-        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+        let Some(piece) = self.pieces.front_mut() else {
+            return Poll::Ready(None);
+        };
+        // No more at once than a connection may hold back, or a slow client looks like a fast one.
+        let frame = piece.split_to(piece.len().min(FRAME));
+        if piece.is_empty() {
+            self.pieces.pop_front();
+        }
+        self.left -= frame.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(frame))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,0 +1,114 @@
+//! From an accepted TCP connection to a stream of requests: PROXY header, TLS, and who it is.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::middleware::AddExtension;
+use axum_server::accept::Accept;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustls::ServerConfig;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::Layer;
+
+use super::activity::{Protocol, Timeouts};
+use super::connections::{Counted, Refusal};
+use super::proxy_protocol;
+use super::requests::Requests;
+use super::stream::{Admitted, Watched};
+use crate::client::Peer;
+
+/// How long a trusted peer may take for its PROXY header.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Makes admitted connections into streams of requests.
+#[derive(Clone)]
+pub(super) struct Acceptor {
+    pub(super) tls: Arc<ServerConfig>,
+    pub(super) timeouts: Timeouts,
+    pub(super) proxy_protocol: bool,
+}
+
+impl<S> Accept<Admitted, S> for Acceptor
+where
+    S: Send + 'static,
+{
+    type Stream = Watched<TlsStream<Admitted>>;
+    type Service = Requests<AddExtension<S, Peer>>;
+    type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: Admitted, service: S) -> Self::Future {
+        let Self {
+            tls,
+            timeouts,
+            proxy_protocol,
+        } = self.clone();
+        let handshake = async move {
+            let mut stream = stream;
+            let (peer, counted) = identify(&mut stream, proxy_protocol).await?;
+            let activity = stream.place.activity.clone();
+            let stream = TlsAcceptor::from(tls).accept(stream).await?;
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            activity.connected(if http2 {
+                Protocol::Http2
+            } else {
+                Protocol::Http1
+            });
+            let stream = Watched::new(stream, activity.clone(), timeouts, counted);
+            Ok((
+                stream,
+                Requests::new(Extension(Peer(peer)).layer(service), activity),
+            ))
+        };
+        async move {
+            let handshake = timeout(timeouts.handshake, handshake).await;
+            handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        .boxed()
+    }
+}
+
+/// Who the other end is: the TCP peer, or whom its PROXY header names.
+async fn identify(
+    stream: &mut Admitted,
+    proxy_protocol: bool,
+) -> io::Result<(SocketAddr, Option<Counted>)> {
+    let peer = stream.tcp.peer_addr()?;
+    if !proxy_protocol {
+        return Ok((peer, None));
+    }
+    let connections = stream.place.connections().clone();
+    if !connections.trusts(peer.ip()) {
+        return Err(refused(
+            "a PROXY header is believed from trusted_proxies only",
+        ));
+    }
+    let header = timeout(PROXY_HEADER_TIMEOUT, proxy_protocol::read(&mut stream.tcp)).await;
+    let source = header.unwrap_or_else(|_| Err(refused("no PROXY header came")))?;
+    let count = |source: IpAddr| {
+        connections
+            .admit_source(source)
+            .map_err(|refusal| refused(reason(refusal)))
+    };
+    match source {
+        Some(source) => Ok((source, count(source.ip())?)),
+        // LOCAL and UNKNOWN: the proxy speaks for itself.
+        None => Ok((peer, None)),
+    }
+}
+
+fn reason(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Access => "the source is not allowed",
+        Refusal::Rate | Refusal::PerClient | Refusal::Full => "the source has too many connections",
+    }
+}
+
+fn refused(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, reason)
+}

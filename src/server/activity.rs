@@ -1,0 +1,318 @@
+//! What one connection is doing, and by when it must have done it.
+//!
+//! Shared by the stream wrapper, which sees bytes, the service wrapper, which sees requests, and the
+//! table of connections, which may need the place of one that is idle.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Bytes that may come without a request coming of them. The head and the body that a request may
+/// have are well below it; a flood of PING, SETTINGS or empty DATA frames is soon above it.
+const MOST_UNCLAIMED: usize = 256 * 1024;
+
+/// How long a connection may take for what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// From accept to the end of the TLS handshake, a PROXY header included.
+    pub(super) handshake: Duration,
+    /// From a request head's first byte to its end; and from the handshake to the first request.
+    pub(super) header: Duration,
+    /// Without a request.
+    pub(super) idle: Duration,
+    /// A client that takes nothing of its response.
+    pub(super) write: Duration,
+}
+
+/// Why a connection must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Nothing is under way: it can be closed in good order.
+    Idle,
+    /// A head has begun and does not end.
+    Head,
+    /// The client takes nothing of what it was sent.
+    Write,
+}
+
+/// The activity of one connection.
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// Its number in the table.
+    pub(super) id: u64,
+    times: Mutex<Times>,
+    closing: AtomicBool,
+    task: AtomicWaker,
+}
+
+#[derive(Debug)]
+struct Times {
+    phase: Phase,
+    /// Requests whose response has not left.
+    open: usize,
+    /// Since when there is no request (or no handshake yet).
+    idle_since: Instant,
+    /// Since when bytes came that no request was made of yet. HTTP/1 only: in HTTP/2 they may be PINGs.
+    head_since: Option<Instant>,
+    /// Bytes that came since the last request's head was complete.
+    unclaimed: usize,
+    /// Since when the socket takes nothing.
+    blocked_since: Option<Instant>,
+    /// HTTP/2 only: when each response last gave bytes; the socket says nothing of closed windows.
+    responses: BTreeMap<u64, Instant>,
+    next_response: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Handshake,
+    /// No request has come yet.
+    Fresh(Protocol),
+    Serving(Protocol),
+}
+
+/// What the handshake agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Activity {
+    /// A connection that was accepted now.
+    pub(super) fn new(id: u64) -> Self {
+        let times = Times {
+            phase: Phase::Handshake,
+            open: 0,
+            idle_since: Instant::now(),
+            head_since: None,
+            unclaimed: 0,
+            blocked_since: None,
+            responses: BTreeMap::new(),
+            next_response: 0,
+        };
+        let closing = AtomicBool::new(false);
+        Self {
+            id,
+            times: Mutex::new(times),
+            closing,
+            task: AtomicWaker::new(),
+        }
+    }
+
+    /// The handshake is over.
+    pub(super) fn connected(&self, protocol: Protocol) {
+        let mut times = self.times.lock();
+        times.phase = Phase::Fresh(protocol);
+        times.idle_since = Instant::now();
+    }
+
+    /// Whether it has not finished its handshake.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.times.lock().phase == Phase::Handshake
+    }
+
+    /// Since when it has had nothing to do, if it has nothing to do.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let times = self.times.lock();
+        let idle = times.open == 0 && times.phase != Phase::Handshake;
+        idle.then_some(times.idle_since)
+    }
+
+    /// Bytes came in. False when too many have, and nothing came of them.
+    #[must_use]
+    pub(super) fn received(&self, bytes: usize) -> bool {
+        let mut times = self.times.lock();
+        times.unclaimed = times.unclaimed.saturating_add(bytes);
+        let http1 = matches!(
+            times.phase,
+            Phase::Fresh(Protocol::Http1) | Phase::Serving(Protocol::Http1)
+        );
+        if http1 && times.head_since.is_none() {
+            times.head_since = Some(Instant::now());
+        }
+        times.unclaimed <= MOST_UNCLAIMED
+    }
+
+    /// The socket took bytes, or did not.
+    pub(super) fn sent(&self, blocked: bool) {
+        let mut times = self.times.lock();
+        match (blocked, times.blocked_since) {
+            (false, None) | (true, Some(_)) => {}
+            (false, Some(_)) => times.blocked_since = None,
+            (true, None) => times.blocked_since = Some(Instant::now()),
+        }
+    }
+
+    /// A request's head is complete.
+    pub(super) fn begin(&self) {
+        let mut times = self.times.lock();
+        times.open += 1;
+        times.head_since = None;
+        times.unclaimed = 0;
+        if let Phase::Fresh(protocol) = times.phase {
+            times.phase = Phase::Serving(protocol);
+        }
+    }
+
+    /// The head of a response is handed over. Gives the number that its progress goes by, where
+    /// progress is watched.
+    pub(super) fn respond(&self) -> Option<u64> {
+        let mut times = self.times.lock();
+        if times.phase != Phase::Serving(Protocol::Http2) {
+            return None;
+        }
+        let number = times.next_response;
+        times.next_response += 1;
+        times.responses.insert(number, Instant::now());
+        drop(times);
+        // The timer may be set for later than this response's time.
+        self.task.wake();
+        Some(number)
+    }
+
+    /// A response gave bytes.
+    pub(super) fn progress(&self, number: u64) {
+        self.times.lock().responses.insert(number, Instant::now());
+    }
+
+    /// A response has left, or nobody wants it any more.
+    pub(super) fn end(&self, number: Option<u64>) {
+        let mut times = self.times.lock();
+        if let Some(number) = number {
+            times.responses.remove(&number);
+        }
+        times.open -= 1;
+        if times.open == 0 {
+            times.idle_since = Instant::now();
+        }
+    }
+
+    /// By when something must have happened, and what is overdue if it has not.
+    pub(super) fn due(&self, timeouts: &Timeouts) -> Option<(Instant, Overdue)> {
+        let times = self.times.lock();
+        let blocked = times
+            .blocked_since
+            .map(|since| (since + timeouts.write, Overdue::Write));
+        let stuck = times
+            .responses
+            .values()
+            .min()
+            .map(|last| (*last + timeouts.write, Overdue::Write));
+        let waiting = (times.open == 0).then(|| match (times.head_since, times.phase) {
+            (Some(since), _) => (since + timeouts.header, Overdue::Head),
+            (None, Phase::Handshake) => (times.idle_since + timeouts.handshake, Overdue::Head),
+            (None, Phase::Fresh(_)) => (times.idle_since + timeouts.header, Overdue::Idle),
+            (None, Phase::Serving(_)) => (times.idle_since + timeouts.idle, Overdue::Idle),
+        });
+        [blocked, stuck, waiting]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(due, _)| *due)
+    }
+
+    /// Asks the connection to end; its task is woken to do so.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Whether it was asked to end.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Notes which task to wake.
+    pub(super) fn watch(&self, waker: &Waker) {
+        self.task.register(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        handshake: Duration::from_secs(10),
+        header: Duration::from_secs(5),
+        idle: Duration::from_secs(75),
+        write: Duration::from_secs(15),
+    };
+
+    fn due(activity: &Activity) -> Option<(u64, Overdue)> {
+        let (due, overdue) = activity.due(&TIMEOUTS)?;
+        Some((due.duration_since(Instant::now()).as_secs(), overdue))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_phase_has_the_limit_that_names_it() {
+        let activity = Activity::new(0);
+        assert_eq!(due(&activity), Some((10, Overdue::Head)));
+        activity.connected(Protocol::Http1);
+        assert_eq!(due(&activity), Some((5, Overdue::Idle)));
+        assert!(activity.received(1));
+        assert_eq!(due(&activity), Some((5, Overdue::Head)));
+        activity.begin();
+        assert_eq!(due(&activity), None);
+        activity.sent(true);
+        assert_eq!(due(&activity), Some((15, Overdue::Write)));
+        activity.sent(false);
+        activity.end(activity.respond());
+        assert_eq!(due(&activity), Some((75, Overdue::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_in_has_one_limit_from_its_first_byte() {
+        let activity = Activity::new(0);
+        activity.connected(Protocol::Http1);
+        assert!(activity.received(1));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert!(activity.received(1));
+        assert_eq!(due(&activity), Some((1, Overdue::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_that_make_no_request_are_a_flood_in_the_end() {
+        let activity = Activity::new(0);
+        activity.connected(Protocol::Http2);
+        for _ in 0..100 {
+            assert!(activity.received(64 * 1024));
+            activity.begin();
+        }
+        assert!(activity.received(MOST_UNCLAIMED));
+        assert!(!activity.received(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_of_the_next_head_that_came_early_count_from_when_they_came() {
+        let activity = Activity::new(0);
+        activity.connected(Protocol::Http1);
+        activity.begin();
+        assert!(activity.received(1));
+        activity.end(None);
+        assert_eq!(due(&activity), Some((5, Overdue::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_keep_no_idle_http2_connection_and_a_stuck_response_ends_one() {
+        let activity = Activity::new(0);
+        activity.connected(Protocol::Http2);
+        activity.begin();
+        activity.begin();
+        let (stuck, moving) = (activity.respond(), activity.respond());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        activity.progress(moving.expect("HTTP/2 responses are watched"));
+        assert_eq!(due(&activity), Some((5, Overdue::Write)));
+        activity.end(stuck);
+        assert_eq!(due(&activity), Some((15, Overdue::Write)));
+        activity.end(moving);
+        tokio::time::advance(Duration::from_secs(70)).await;
+        assert!(activity.received(1));
+        assert_eq!(due(&activity), Some((5, Overdue::Idle)));
+    }
+}

@@ -1,0 +1,203 @@
+//! Streams that know what their connection is doing: [`Admitted`] below TLS, [`Watched`] above it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::activity::{Activity, Overdue, Timeouts};
+use super::connections::{Counted, Place};
+
+/// A TCP connection with its place in the table.
+pub(super) struct Admitted {
+    pub(super) tcp: TcpStream,
+    pub(super) place: Place,
+}
+
+impl AsyncRead for Admitted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Above TLS the connection ends in good order; a handshake has nothing to put in order.
+        let activity = &self.place.activity;
+        if activity.is_handshaking() {
+            activity.watch(context.waker());
+            if activity.is_closing() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
+        Pin::new(&mut self.tcp).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Admitted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}
+
+/// A stream that ends when what its connection should do is overdue, or when its place is needed.
+///
+/// One timer, set to the earliest instant that was of interest; when it fires for nothing it is set
+/// anew, so that the usual request never touches it.
+pub(super) struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+    timeouts: Timeouts,
+    timer: Pin<Box<Sleep>>,
+    /// The source that a PROXY header named, counted as long as the connection lasts.
+    _source: Option<Counted>,
+}
+
+impl<S> Watched<S> {
+    /// Watches `stream` from now on.
+    pub(super) fn new(
+        stream: S,
+        activity: Arc<Activity>,
+        timeouts: Timeouts,
+        source: Option<Counted>,
+    ) -> Self {
+        let timer = Box::pin(sleep_until(Instant::now() + timeouts.header));
+        Self {
+            stream,
+            activity,
+            timeouts,
+            timer,
+            _source: source,
+        }
+    }
+
+    /// What is overdue; otherwise the task is woken when something will be.
+    fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<Overdue> {
+        self.activity.watch(context.waker());
+        loop {
+            if self.activity.is_closing() {
+                return Poll::Ready(Overdue::Idle);
+            }
+            if let Some((due, overdue)) = self.activity.due(&self.timeouts) {
+                if due <= Instant::now() {
+                    return Poll::Ready(overdue);
+                }
+                if self.timer.is_elapsed() || due < self.timer.deadline() {
+                    self.timer.as_mut().reset(due);
+                }
+            } else if self.timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            ready!(self.timer.poll_unpin(context));
+        }
+    }
+
+    /// The error of a connection that is overdue while it writes.
+    fn poll_write_overdue(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.activity.sent(true);
+        match self.poll_overdue(context) {
+            Poll::Ready(Overdue::Write) => Poll::Ready(io::ErrorKind::TimedOut.into()),
+            Poll::Ready(Overdue::Idle | Overdue::Head) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            let bytes = buffer.filled().len() - before;
+            if bytes > 0 && !self.activity.received(bytes) {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            return Poll::Ready(result);
+        }
+        match ready!(self.poll_overdue(context)) {
+            // As if the client had closed: what is open ends in good order.
+            Overdue::Idle => Poll::Ready(Ok(())),
+            Overdue::Head | Overdue::Write => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Ready(result) => {
+                self.activity.sent(false);
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_write_overdue(context).map(Err),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
+            Poll::Ready(result) => {
+                self.activity.sent(false);
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_write_overdue(context).map(Err),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(result) => {
+                self.activity.sent(false);
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_write_overdue(context).map(Err),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_shutdown(context) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.poll_write_overdue(context).map(Err),
+        }
+    }
+}
