@@ -1,7 +1,7 @@
 //! The composition root: binds, builds the snapshot, runs until told to stop.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,12 +126,16 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
     let connections = Connections::new(settings);
     let mut servers = Vec::new();
     for address in &settings.server.https {
-        let listener = had(
-            "server.https",
-            *address,
-            server::bind(*address),
-            &mut problems,
-        );
+        let bound = server::bind(*address);
+        // The default listens on both families, and must do on a machine that has one.
+        let may_miss = *address == any_ipv6(address.port()) && settings.server.https.len() > 1;
+        if let (true, Err(error)) = (may_miss, &bound)
+            && is_without_ipv6(error)
+        {
+            tracing::warn!(%address, %error, "not listening: this machine has no IPv6");
+            continue;
+        }
+        let listener = had("server.https", *address, bound, &mut problems);
         let server =
             |listener| Server::new(listener, tls.clone(), connections.clone(), &settings.server);
         servers.extend(listener.map(server));
@@ -164,6 +168,16 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         connections,
         drain_timeout: settings.server.drain_timeout,
     })
+}
+
+fn any_ipv6(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+}
+
+/// Whether IPv6 is missing in the kernel, or switched off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(unsupported)
 }
 
 /// What was bound, or nothing and a problem.

@@ -18,6 +18,6 @@ mod routes;
 mod snapshot;
 mod trace;
 
-pub use self::layers::{Edge, edge};
+pub use self::layers::edge;
 pub use self::openapi::openapi;
 pub use self::snapshot::{Current, Snapshot};

@@ -29,36 +29,20 @@ use crate::client::Peer;
 /// The header that names a request in answers, calls and logs.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The service behind every connection.
-pub trait Edge:
-    Service<
-        ::http::Request<Incoming>,
-        Response = Response,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<S> Edge for S where
-    S: Service<
-            ::http::Request<Incoming>,
-            Response = Response,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Clone
-        + Send
-        + Sync
-        + 'static
-{
-}
-
-/// Answers requests by the snapshot that is current when they arrive.
+/// The service behind every connection: answers requests by the snapshot that is current when they
+/// arrive.
 #[must_use]
-pub fn edge(current: Current) -> impl Edge {
+pub fn edge(
+    current: Current,
+) -> impl Service<
+    ::http::Request<Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future: Send + 'static,
+> + Clone
++ Send
++ Sync
++ 'static {
     ServiceBuilder::new()
         // No handler reads a body, so none is waited for.
         .map_request(|request: ::http::Request<Incoming>| request.map(|_| Body::empty()))

@@ -6,22 +6,23 @@
 //! out by one handshake before the first call, so that a cold burst does not open a connection per
 //! call.
 
+mod client;
 mod discovery;
 
 use std::cell::Cell;
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ::http::StatusCode;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::util::MapRequestLayer;
 
+pub(super) use self::client::Response;
+use self::client::{Client, Lease};
 use self::discovery::discover;
 use super::failure::{causes_in_words, classify, is_stream_reset};
 use super::{Kind, Names, tls};
@@ -30,11 +31,6 @@ use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
 /// The most calls on one HTTP/2 connection, whatever the server allows: what most servers allow, so
 /// that one connection's trouble is that of few calls.
 const CALLS_PER_HTTP2_CONNECTION: usize = 100;
-/// Calls in a row that never ended, after which an HTTP/2 connection is taken for dead.
-const MOST_UNENDED_IN_A_ROW: u32 = 5;
-/// Streams of one HTTP/2 connection that were reset by us, before it is replaced: h2 gives up a
-/// connection at 1024, and servers punish resets earlier (nginx at its `keepalive_requests`).
-const MOST_RESETS: u32 = 200;
 /// An HTTP/2 connection is asked this often whether it is alive, and given this long to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -159,7 +155,7 @@ impl Clients {
         match execute.await {
             (Ok(response), _) => {
                 lease.client.answered.store(true, Ordering::Relaxed);
-                Ok(Response { response, lease })
+                Ok(Response::new(response, lease))
             }
             (Err(error), connected) => {
                 lease.ended = true;
@@ -355,92 +351,4 @@ fn note_connect<R>(request: R) -> R {
     // Connects that no call waits for any more run in tasks of their own.
     let _ = CONNECTED.try_with(|connected| connected.set(true));
     request
-}
-
-/// One client, with what is known of its connections.
-struct Client {
-    http: reqwest::Client,
-    protocol: Protocol,
-    born: Instant,
-    calls: AtomicUsize,
-    answered: AtomicBool,
-    unended_in_a_row: AtomicU32,
-    resets: AtomicU32,
-}
-
-impl Client {
-    fn new(http: reqwest::Client, protocol: Protocol) -> Self {
-        Self {
-            http,
-            protocol,
-            born: Instant::now(),
-            calls: AtomicUsize::new(0),
-            answered: AtomicBool::new(false),
-            unended_in_a_row: AtomicU32::new(0),
-            resets: AtomicU32::new(0),
-        }
-    }
-
-    /// Whether no new call should use it.
-    fn is_spent(&self, now: Instant, settings: &UpstreamSettings) -> bool {
-        let worn = self.protocol == Protocol::Http2
-            && (self.unended_in_a_row.load(Ordering::Relaxed) >= MOST_UNENDED_IN_A_ROW
-                || self.resets.load(Ordering::Relaxed) >= MOST_RESETS);
-        worn || now.duration_since(self.born) > settings.max_connection_age
-    }
-}
-
-/// A call's place on a client.
-struct Lease {
-    client: Arc<Client>,
-    /// Whether the exchange came to an end of its own.
-    ended: bool,
-}
-
-impl Lease {
-    fn of(client: Arc<Client>) -> Self {
-        client.calls.fetch_add(1, Ordering::Relaxed);
-        Self {
-            client,
-            ended: false,
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let client = &self.client;
-        client.calls.fetch_sub(1, Ordering::Relaxed);
-        if self.ended {
-            client.unended_in_a_row.store(0, Ordering::Relaxed);
-        } else {
-            client.unended_in_a_row.fetch_add(1, Ordering::Relaxed);
-            client.resets.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A reply whose head has come.
-pub(super) struct Response {
-    response: reqwest::Response,
-    lease: Lease,
-}
-
-impl Response {
-    /// The status in its head.
-    pub(super) fn status(&self) -> StatusCode {
-        self.response.status()
-    }
-
-    /// The length that its head announces, if any.
-    pub(super) fn content_length(&self) -> Option<u64> {
-        self.response.content_length()
-    }
-
-    /// The next bytes of its body; none at its end.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Kind> {
-        let chunk = self.response.chunk().await;
-        self.lease.ended = !matches!(chunk, Ok(Some(_)));
-        chunk.map_err(|error| classify(&error))
-    }
 }

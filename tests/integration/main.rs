@@ -7,10 +7,12 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod answers;
 mod branches;
 mod climbing;
 mod commands;
 mod connecting;
+mod cors;
 mod deadlines;
 mod edge;
 mod edge_client;
