@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ::http::StatusCode;
 use parking_lot::Mutex;
 
+use super::limiter::{RATELIMIT, RATELIMIT_POLICY, header};
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::client::ClientKey;
 
@@ -55,8 +56,13 @@ impl InFlight {
         if *count >= most {
             let detail = "this client has as many gathers as it may have at once";
             let status = StatusCode::TOO_MANY_REQUESTS;
+            // draft-ietf-httpapi-ratelimit-headers-10 section 3.1.2.
+            let policy = format!("\"in-flight\";q={most};qu=\"concurrent-requests\"");
             return Err(
-                ProblemDetails::new(ProblemKind::RateLimited, status, detail).with_retry_after(1),
+                ProblemDetails::new(ProblemKind::RateLimited, status, detail)
+                    .with_retry_after(1)
+                    .with_header(RATELIMIT_POLICY, header(&policy))
+                    .with_header(RATELIMIT, header("\"in-flight\";r=0;t=1")),
             );
         }
         *count += 1;

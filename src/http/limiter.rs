@@ -24,11 +24,13 @@ use crate::client::ClientKey;
 use crate::config::{RateLimitSettings, RouteRateLimit, Settings};
 
 /// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// How often at most the log tells of clients that a dry run would refuse.
 const DRY_RUN_LOGGED: Duration = Duration::from_secs(1);
+/// How many clients there are place for, for each network that late ones share buckets by.
+const CLIENTS_PER_NETWORK: usize = 16;
 /// Networks that new clients share buckets by when there are too many clients (bits).
 const COARSE_IPV4: u8 = 24;
 const COARSE_IPV6: u8 = 48;
@@ -52,7 +54,7 @@ impl Limiters {
             shared: settings
                 .rate_limit
                 .as_ref()
-                .map(|limit| Limiter::new(limit, shared)),
+                .map(|limit| Limiter::new("client", limit, shared)),
             ..Self::default()
         };
         for route in &settings.routes {
@@ -61,7 +63,7 @@ impl Limiters {
                 RouteRateLimit::Off => None,
                 RouteRateLimit::Own(limit) => {
                     let own = before.and_then(|before| before.own(&route.path));
-                    let limiter = Limiter::new(limit, own);
+                    let limiter = Limiter::new(&route.path, limit, own);
                     limiters.kept.push((route.path.clone(), limiter.clone()));
                     Some(limiter)
                 }
@@ -100,6 +102,8 @@ impl Limiters {
 /// One limiter; clones share what was counted.
 #[derive(Clone)]
 pub(super) struct Limiter {
+    /// The policy's name: "client", or the route's path.
+    name: Arc<str>,
     settings: RateLimitSettings,
     buckets: Arc<Buckets>,
 }
@@ -112,7 +116,8 @@ struct Buckets {
     coarse: Governor,
     tracked_networks: Tracked<ClientKey>,
     clock: DefaultClock,
-    dry_run_logged: Mutex<Option<Instant>>,
+    /// Admitted by a dry run since the log last said so, and when that was.
+    dry_run: Mutex<(u64, Option<Instant>)>,
 }
 
 type Governor = GovernorConfig<ByClient, NoOpMiddleware<QuantaInstant>>;
@@ -135,18 +140,13 @@ impl KeyExtractor for ByClient {
 
 impl Limiter {
     /// A limiter as configured, with the counts of `before` if its quota is the same.
-    fn new(settings: &RateLimitSettings, before: Option<&Self>) -> Self {
-        let quota = |limit: &RateLimitSettings| {
-            (
-                limit.requests_per_second,
-                limit.burst,
-                limit.ipv6_prefix,
-                limit.max_clients,
-            )
-        };
+    fn new(name: &str, settings: &RateLimitSettings, before: Option<&Self>) -> Self {
+        let quota =
+            |limit: &RateLimitSettings| (limit.requests_per_second, limit.burst, limit.ipv6_prefix);
         let kept = before.filter(|before| quota(&before.settings) == quota(settings));
         let buckets = kept.map(|kept| kept.buckets.clone());
         Self {
+            name: name.into(),
             settings: settings.clone(),
             buckets: buckets.unwrap_or_else(|| Arc::new(Buckets::new(settings))),
         }
@@ -168,10 +168,10 @@ impl Limiter {
         let key = by_client
             .extract(request)
             .map_err(|_| ProblemDetails::internal())?;
-        match self.buckets.take(key, client) {
+        match self.buckets.take(key, client, self.settings.max_clients) {
             Ok(()) => Ok(()),
-            Err(wait) if self.settings.dry_run => {
-                self.buckets.log_dry_run(key, wait);
+            Err(_) if self.settings.dry_run => {
+                self.buckets.log_dry_run(key, &self.name);
                 Ok(())
             }
             Err(wait) => Err(self.refusal(wait)),
@@ -186,6 +186,7 @@ impl Limiter {
         // Rounded up, so that a client that waits this long is admitted; never 0.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0 || wait.is_zero());
         let burst = self.settings.burst;
+        let name = &self.name;
         let window = (f64::from(burst) / self.settings.requests_per_second)
             .ceil()
             .max(1.0);
@@ -201,9 +202,9 @@ impl Limiter {
         .with_retry_after(seconds)
         .with_header(
             RATELIMIT_POLICY,
-            header(&format!("\"client\";q={burst};w={window}")),
+            header(&format!("\"{name}\";q={burst};w={window}")),
         )
-        .with_header(RATELIMIT, header(&format!("\"client\";r=0;t={seconds}")))
+        .with_header(RATELIMIT, header(&format!("\"{name}\";r=0;t={seconds}")))
     }
 }
 
@@ -214,21 +215,23 @@ impl Buckets {
             Duration::from_secs_f64(f64::from(settings.burst) / settings.requests_per_second);
         Self {
             governor: governor(settings),
-            tracked: Tracked::new(settings.max_clients, period),
+            tracked: Tracked::new(period),
             coarse: governor(settings),
-            tracked_networks: Tracked::new(settings.max_clients, period),
+            tracked_networks: Tracked::new(period),
             clock: DefaultClock::default(),
-            dry_run_logged: Mutex::new(None),
+            dry_run: Mutex::default(),
         }
     }
 
     /// Takes a token, or says how long to wait for one.
-    fn take(&self, key: ClientKey, client: IpAddr) -> Result<(), Duration> {
-        let taken = if self.tracked.admit(key) {
+    fn take(&self, key: ClientKey, client: IpAddr, most: usize) -> Result<(), Duration> {
+        let taken = if self.tracked.admit(key, most) {
             self.governor.limiter().check_key(&key)
         } else {
             let network = ClientKey::network(client, COARSE_IPV4, COARSE_IPV6);
-            let known = self.tracked_networks.admit(network);
+            let known = self
+                .tracked_networks
+                .admit(network, most.div_ceil(CLIENTS_PER_NETWORK));
             // With as many networks as clients too, those that are left over are one.
             let network = if known {
                 network
@@ -240,11 +243,16 @@ impl Buckets {
         taken.map_err(|refused| refused.wait_time_from(self.clock.now()))
     }
 
-    fn log_dry_run(&self, key: ClientKey, wait: Duration) {
-        let mut logged = self.dry_run_logged.lock();
-        if logged.is_none_or(|logged| logged.elapsed() >= DRY_RUN_LOGGED) {
-            *logged = Some(Instant::now());
-            tracing::warn!(client.key = %key, ?wait, "over its rate, admitted by dry_run");
+    fn log_dry_run(&self, key: ClientKey, limiter: &str) {
+        let mut dry_run = self.dry_run.lock();
+        dry_run.0 += 1;
+        if dry_run
+            .1
+            .is_none_or(|logged| logged.elapsed() >= DRY_RUN_LOGGED)
+        {
+            let requests = std::mem::take(&mut dry_run.0);
+            dry_run.1 = Some(Instant::now());
+            tracing::warn!(client.key = %key, limiter, requests, "over their rate, admitted by dry_run");
         }
     }
 
@@ -274,6 +282,7 @@ fn governor(settings: &RateLimitSettings) -> Governor {
         .expect("settings have a burst of at least 1 and a rate of at most a million")
 }
 
-fn header(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("digits and punctuation are a header value")
+/// A header of plain ASCII.
+pub(super) fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("?"))
 }

@@ -203,6 +203,10 @@ async fn a_client_that_leaves_has_its_gathers_counted_until_the_last_call_is_ove
         (429, "rate-limited")
     );
     assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(
+        refused.header("ratelimit-policy"),
+        "\"in-flight\";q=3;qu=\"concurrent-requests\""
+    );
     assert!(upstream.counters.most_requests_open() <= 3);
     // Once they linger no more, there is room again.
     let deadline = Instant::now() + Duration::from_secs(10);

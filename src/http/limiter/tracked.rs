@@ -1,32 +1,35 @@
 //! Which clients have a bucket of their own, so that memory is bounded.
 
 use std::collections::HashSet;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Keys seen in this period and in the one before, at most so many at once.
+/// Keys seen in this period and in the one before.
 ///
 /// A bucket that was left alone for a period is full, so whoever was not seen for one has nothing
-/// that is worth remembering.
+/// that is worth remembering. Keys are kept as 64-bit hashes, seeded for this process: a few bytes for
+/// each, and two keys of one hash merely share a place.
 #[derive(Debug)]
 pub(super) struct Tracked<K> {
-    most: usize,
+    key: PhantomData<K>,
+    hasher: RandomState,
     period: Duration,
-    generations: Mutex<Generations<K>>,
+    generations: Mutex<Generations>,
 }
 
 #[derive(Debug)]
-struct Generations<K> {
-    now: HashSet<K>,
-    before: HashSet<K>,
+struct Generations {
+    now: HashSet<u64>,
+    before: HashSet<u64>,
     since: Instant,
 }
 
 impl<K: Copy + Eq + Hash> Tracked<K> {
-    /// At most `most` keys (1 or more); each is forgotten within two periods.
-    pub(super) fn new(most: usize, period: Duration) -> Self {
+    /// No keys yet; each is forgotten within two periods.
+    pub(super) fn new(period: Duration) -> Self {
         let (now, before) = (HashSet::new(), HashSet::new());
         let generations = Generations {
             now,
@@ -34,20 +37,22 @@ impl<K: Copy + Eq + Hash> Tracked<K> {
             since: Instant::now(),
         };
         Self {
-            most,
+            key: PhantomData,
+            hasher: RandomState::new(),
             period,
             generations: Mutex::new(generations),
         }
     }
 
-    /// Whether `key` may have a bucket of its own; notes that it was seen.
-    pub(super) fn admit(&self, key: K) -> bool {
+    /// Whether `key` may have a bucket of its own, of at most `most`; notes that it was seen.
+    pub(super) fn admit(&self, key: K, most: usize) -> bool {
+        let key = self.hasher.hash_one(key);
         let mut generations = self.generations.lock();
         let Generations { now, before, .. } = &mut *generations;
         if now.contains(&key) {
             return true;
         }
-        if before.remove(&key) || now.len() + before.len() < self.most {
+        if before.remove(&key) || now.len() + before.len() < most {
             now.insert(key);
             return true;
         }
@@ -79,23 +84,23 @@ mod tests {
 
     #[test]
     fn at_the_limit_known_keys_stay_and_new_ones_find_no_place() {
-        let tracked = Tracked::new(2, Duration::ZERO);
-        assert!(tracked.admit(1) && tracked.admit(2));
-        assert!(!tracked.admit(3));
-        assert!(tracked.admit(1));
+        let tracked = Tracked::new(Duration::ZERO);
+        assert!(tracked.admit(1, 2) && tracked.admit(2, 2));
+        assert!(!tracked.admit(3, 2));
+        assert!(tracked.admit(1, 2));
         assert!(tracked.turn());
-        assert!(tracked.admit(1), "seen in the period before");
-        assert!(!tracked.admit(3), "2 may still come back");
+        assert!(tracked.admit(1, 2), "seen in the period before");
+        assert!(!tracked.admit(3, 2), "2 may still come back");
         assert!(tracked.turn());
-        assert!(tracked.admit(3), "2 has not been seen for a period");
+        assert!(tracked.admit(3, 2), "2 has not been seen for a period");
         assert_eq!(tracked.len(), 2);
     }
 
     #[test]
     fn whoever_is_gone_is_forgotten_within_two_periods() {
-        let tracked = Tracked::new(1000, Duration::ZERO);
+        let tracked = Tracked::new(Duration::ZERO);
         for key in 0..1000 {
-            assert!(tracked.admit(key));
+            assert!(tracked.admit(key, 1000));
         }
         assert!(tracked.turn() && tracked.turn());
         assert_eq!(tracked.len(), 0);
