@@ -16,7 +16,8 @@ use crate::client::ClientKey;
 use crate::config::{AccessSettings, ClientSettings, RateLimitSettings, Settings};
 
 /// Handshakes at once. They cost most of what a connection costs, and a stalled one lasts long.
-const MOST_HANDSHAKES: usize = 1024;
+/// As many as the kernel queues, so that a burst of honest newcomers is let in whole.
+const MOST_HANDSHAKES: usize = 4096;
 /// Idle connections that are picked in one pass over the table.
 const PICKED_AT_ONCE: usize = 64;
 
@@ -265,5 +266,21 @@ impl Drop for Counted {
                 table.per_client.remove(&self.client);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_burst_of_newcomers_is_let_in_and_a_flood_of_them_costs_the_oldest_handshake() {
+        let mut table = Table::default();
+        let mut enter = || table.enter(10_000).expect("there is room");
+        let burst: Vec<_> = (0..MOST_HANDSHAKES).map(|_| enter()).collect();
+        assert!(burst.iter().all(|one| !one.is_closing()));
+        enter();
+        assert!(burst[0].is_closing());
+        assert!(burst[1..].iter().all(|one| !one.is_closing()));
     }
 }
