@@ -127,12 +127,6 @@ impl Connections {
         }
     }
 
-    /// Connections that are open now.
-    #[must_use]
-    pub fn count_open(&self) -> usize {
-        self.table.lock().open.len()
-    }
-
     fn is_free(&self, address: IpAddr) -> bool {
         self.trusts(address) || self.clients.is_exempt(address)
     }

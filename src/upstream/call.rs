@@ -202,12 +202,6 @@ fn checked(body: Bytes, select: Option<&str>) -> Option<Bytes> {
 }
 
 impl Call {
-    /// The upstream that is called.
-    #[must_use]
-    pub fn upstream(&self) -> &Arc<Upstream> {
-        &self.upstream
-    }
-
     /// Reads the reply to its end in the background, discarding it, for at most the upstream's
     /// `linger`. A call that still waits for its permit just ends. `held` is dropped with the call.
     pub fn linger(self, held: impl Send + 'static) {
