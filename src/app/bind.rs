@@ -1,0 +1,138 @@
+//! Every listener and everything that requests use: all of it, or a list of what is missing.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::task::TaskTracker;
+
+use super::LocalAddrs;
+use crate::config::{Problem, Problems, Settings};
+use crate::http::{Current, Snapshot};
+use crate::mock::{self, Mock};
+use crate::server::{self, Connections, Server, server_config};
+use crate::telemetry::admin::{self, Admin};
+use crate::upstream::{Buffers, Common, Names};
+
+/// Everything bound and built; nothing is served yet.
+pub struct App {
+    pub(super) servers: Vec<Server>,
+    pub(super) admin: Option<Admin>,
+    pub(super) mock: Option<Mock>,
+    pub(super) current: Current,
+    pub(super) connections: Arc<Connections>,
+    pub(super) drain_timeout: Duration,
+}
+
+impl App {
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addrs(&self) -> LocalAddrs {
+        LocalAddrs {
+            https: self
+                .servers
+                .iter()
+                .filter_map(|server| server.local_addr().ok())
+                .collect(),
+            admin: self.admin.as_ref().map(Admin::local_addr),
+            mock: self.mock.as_ref().map(Mock::local_addr),
+        }
+    }
+}
+
+/// Binds every listener and builds everything that requests use.
+///
+/// # Errors
+/// All that is missing: files that cannot be read, addresses that are taken.
+pub fn bind(settings: &Settings) -> Result<App, Problems> {
+    let tls = server_config(&settings.tls)?;
+    let snapshot = Snapshot::new(settings, &common(settings), None)?;
+    let mut problems = Vec::new();
+    let connections = Connections::new(settings);
+    let mut servers = Vec::new();
+    for address in &settings.server.https {
+        let bound = server::bind(*address);
+        // The default listens on both families, and must do on a machine that has one.
+        let may_miss = *address == any_ipv6(address.port()) && settings.server.https.len() > 1;
+        if let (true, Err(error)) = (may_miss, &bound)
+            && is_without_ipv6(error)
+        {
+            tracing::warn!(%address, %error, "not listening: this machine has no IPv6");
+            continue;
+        }
+        let listener = had("server.https", *address, bound, &mut problems);
+        let server =
+            |listener| Server::new(listener, tls.clone(), connections.clone(), &settings.server);
+        servers.extend(listener.map(server));
+    }
+    let admin = settings.admin.as_ref().and_then(|settings| {
+        had(
+            "admin.listen",
+            settings.listen,
+            admin::bind(settings),
+            &mut problems,
+        )
+    });
+    let mock = settings.mock.as_ref().and_then(|settings| {
+        had(
+            "mock.listen",
+            settings.listen,
+            mock::bind(settings),
+            &mut problems,
+        )
+    });
+    if !problems.is_empty() {
+        return Err(problems.into_iter().collect());
+    }
+    let current = Arc::new(ArcSwap::from_pointee(snapshot));
+    Ok(App {
+        servers,
+        admin,
+        mock,
+        current,
+        connections,
+        drain_timeout: settings.server.drain_timeout,
+    })
+}
+
+fn any_ipv6(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+}
+
+/// Whether IPv6 is missing in the kernel, or switched off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(unsupported)
+}
+
+/// What was bound, or nothing and a problem.
+fn had<T>(
+    key: &str,
+    address: SocketAddr,
+    bound: io::Result<T>,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let hint = |error: &io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrInUse => "; another process listens there",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has it",
+        _ => "",
+    };
+    bound
+        .map_err(|error| {
+            let reason = format!("{error}{}", hint(&error));
+            problems.push(Problem::unavailable(format!("{key} {address}"), reason));
+        })
+        .ok()
+}
+
+/// What upstreams share for as long as the process lives.
+pub(super) fn common(settings: &Settings) -> Common {
+    Common {
+        buffers: Buffers::new(settings.server.max_buffered),
+        names: Names::default(),
+        lingering: TaskTracker::new(),
+    }
+}

@@ -1,0 +1,48 @@
+//! What is said at the start.
+
+use super::LocalAddrs;
+use crate::config::Settings;
+
+/// Descriptors besides those of connections: listeners, logs, timers.
+const OTHER_DESCRIPTORS: usize = 64;
+
+/// Says so when the limits of the configuration are more than the process may have descriptors for.
+pub(super) fn warn_of_descriptors(settings: &Settings, limit: Option<u64>) {
+    let calls: usize = settings
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.max_calls)
+        .sum();
+    let needed = settings.server.max_connections + calls + OTHER_DESCRIPTORS;
+    if let Some(limit) = limit
+        && (needed as u64) > limit
+    {
+        tracing::warn!(
+            needed,
+            limit,
+            "max_connections and the upstreams' max_calls may need more descriptors than the \
+             process may have; raise LimitNOFILE or lower them"
+        );
+    }
+}
+
+/// Says where it listens, and what a newcomer may try.
+pub(super) fn announce(settings: &Settings, addrs: &LocalAddrs) {
+    for https in &addrs.https {
+        tracing::info!(address = %https, "listening for HTTPS");
+    }
+    if let Some(admin) = addrs.admin {
+        tracing::info!(address = %admin, "listening for operators: /livez and /readyz");
+    }
+    if let Some(mock) = addrs.mock {
+        tracing::info!(address = %mock, "the mock upstream answers here");
+    }
+    if let (true, Some(https), Some(route)) = (
+        settings.tls.self_signed,
+        addrs.https.first(),
+        settings.routes.first(),
+    ) {
+        let (port, path) = (https.port(), &route.path);
+        tracing::info!("try: curl -k https://localhost:{port}{path}");
+    }
+}
