@@ -10,6 +10,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -19,8 +20,8 @@ mod signals;
 mod words;
 
 pub use self::bind::{App, bind};
-use self::signals::stop_signals;
-use crate::config::{LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
+use self::signals::{reopen_on_signals, stop_signals};
+use crate::config::{AccessLog, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
 use crate::http::Snapshot;
 use crate::mock;
 use crate::server::{raise_descriptor_limit, server_config};
@@ -42,15 +43,17 @@ pub struct LocalAddrs {
 /// # Errors
 /// What the machine does not have; nothing is served then.
 pub fn serve(settings: &Settings) -> Result<(), Problems> {
-    logs::init(&settings.log);
+    // Dropped last, so that whatever is said on the way out is written.
+    let logs = Arc::new(logs::init(&settings.log)?);
     words::warn_of_descriptors(settings, raise_descriptor_limit());
     let runtime = runtime(settings.server.worker_threads)
         .map_err(|error| Problem::unavailable("threads", error))?;
     let app = bind(settings)?;
     words::announce(settings, &app.local_addrs());
     runtime.block_on(async {
-        let (first, second) =
-            stop_signals().map_err(|error| Problem::unavailable("signal handlers", error))?;
+        let unavailable = |error| Problem::unavailable("signal handlers", error);
+        let (first, second) = stop_signals().map_err(unavailable)?;
+        reopen_on_signals(logs.clone()).map_err(unavailable)?;
         tokio::select! {
             () = app.run_until(first.cancelled_owned()) => tracing::info!("stopped"),
             () = second.cancelled() => tracing::warn!("stopped at once by a second signal"),
@@ -72,7 +75,9 @@ pub fn check(settings: &Settings) -> Result<(), Problems> {
     };
     let certificate = certificate.err().into_iter();
     let snapshot = Snapshot::new(settings, &bind::common(settings), None).err();
+    let log = logs::check(&settings.log).err();
     let problems: Vec<Problem> = certificate
+        .chain(log)
         .chain(snapshot.iter().flat_map(Problems::iter).cloned())
         .collect();
     if problems.is_empty() {
@@ -87,10 +92,12 @@ pub fn check(settings: &Settings) -> Result<(), Problems> {
 /// # Errors
 /// When its address cannot be had.
 pub fn serve_mock(settings: &MockSettings) -> Result<(), Problems> {
-    logs::init(&LogSettings {
+    let _logs = logs::init(&LogSettings {
         format: LogFormat::Auto,
         level: tracing::Level::INFO,
-    });
+        access: AccessLog::Off,
+        file: None,
+    })?;
     raise_descriptor_limit();
     let unavailable = |error| Problem::unavailable(settings.listen, error);
     let runtime = runtime(1).map_err(unavailable)?;

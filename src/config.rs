@@ -33,10 +33,10 @@ pub use environment::Environment;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::{
-    AccessSettings, AdminSettings, AllowedOrigins, BranchSettings, CertificateAuthorities,
-    ClientSettings, FailureStatus, LogFormat, LogSettings, MockSettings, RateLimitSettings,
-    RouteRateLimit, RouteSettings, ServerSettings, Settings, Shape, TlsSettings, UpstreamHttp,
-    UpstreamSettings,
+    AccessLog, AccessSettings, AdminSettings, AllowedOrigins, BranchSettings,
+    CertificateAuthorities, ClientSettings, FailureStatus, LogFormat, LogSettings, MockSettings,
+    RateLimitSettings, RouteRateLimit, RouteSettings, ServerSettings, Settings, Shape, TlsSettings,
+    UpstreamHttp, UpstreamSettings,
 };
 pub use target::{BadParameter, Target};
 

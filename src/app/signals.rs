@@ -1,9 +1,12 @@
 //! What the process is told from outside.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::logs::Logs;
 
 /// Two tokens: cancelled by the first and by the second signal to stop.
 pub(super) fn stop_signals() -> io::Result<(CancellationToken, CancellationToken)> {
@@ -21,4 +24,20 @@ pub(super) fn stop_signals() -> io::Result<(CancellationToken, CancellationToken
         }
     });
     Ok((first, second))
+}
+
+/// Opens the file of access lines anew on SIGUSR1, as nginx does, and on SIGHUP.
+pub(super) fn reopen_on_signals(logs: Arc<Logs>) -> io::Result<()> {
+    let mut user = signal(SignalKind::user_defined1())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = user.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            logs.reopen();
+        }
+    });
+    Ok(())
 }

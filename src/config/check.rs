@@ -36,7 +36,7 @@ pub(super) fn settings(raw: &Raw, report: &mut Report<'_>) -> Option<Settings> {
         clients: limits::clients(&raw.rate_limit),
         rate_limit: limits::rate_limit(&raw.rate_limit),
         admin,
-        log: sections::log(&raw.log),
+        log: sections::log(&raw.log, report),
         mock,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         routes: routes?,

@@ -21,7 +21,7 @@ pub(super) use route::{Branch, Route};
 pub(super) use upstream::Upstream;
 
 use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};
-use super::settings::{FailureStatus, LogFormat};
+use super::settings::{AccessLog, FailureStatus, LogFormat};
 
 /// The configuration of gatherd.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub(super) struct Raw {
     pub(super) rate_limit: RateLimit,
     /// The listener for operators: health, metrics, status page.
     pub(super) admin: Admin,
-    /// What is logged, to standard error.
+    /// What is logged, and where to.
     pub(super) log: Log,
     /// The stand-in upstream, in this process.
     pub(super) mock: Mock,
@@ -121,14 +121,20 @@ pub(super) struct Admin {
     pub(super) allow: Vec<Text<IpNet>>,
 }
 
-/// What is logged, to standard error.
+/// What is logged, and where to.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
     /// "text", "json", or "auto": text on a terminal, JSON otherwise.
     pub(super) format: Text<LogFormat>,
-    /// The least severe level that is written.
+    /// The least severe level that is written; access lines are, whatever it is.
     pub(super) level: Text<Level>,
+    /// Which requests have a line: "all", "errors" (status 400 and above) or "off".
+    pub(super) access: Text<AccessLog>,
+    /// File that the lines of requests go to instead of standard error; opened anew on SIGHUP and
+    /// SIGUSR1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<Text<PathBuf>>,
 }
 
 /// The stand-in upstream, in this process.
@@ -187,6 +193,8 @@ impl Default for Log {
         Self {
             format: Text(LogFormat::Auto),
             level: Text(Level::INFO),
+            access: Text(AccessLog::All),
+            file: None,
         }
     }
 }

@@ -126,12 +126,27 @@ pub struct AdminSettings {
 }
 
 /// `[log]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LogSettings {
     /// How a line looks.
     pub format: LogFormat,
     /// The least severe level that is written.
     pub level: tracing::Level,
+    /// Which requests have a line.
+    pub access: AccessLog,
+    /// Where these lines go instead of standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// Which requests have a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Every one.
+    All,
+    /// Those whose status is 400 or more; 499 is that of a client that left.
+    Errors,
+    /// None.
+    Off,
 }
 
 /// How a log line looks.

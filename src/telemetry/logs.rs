@@ -1,154 +1,141 @@
-//! Log lines on standard error, as text for people or JSON for machines.
+//! Log lines on standard error, as text for people or JSON for machines; access lines there too, or in
+//! a file.
 //!
-//! A line is one write, made by the thread that logs. A standard error that is closed or full costs
-//! the line and nothing else: no panic, no message about the message.
+//! Lines are made here and not by `tracing-subscriber`'s formatter: its JSON leaves DEL, C1 and
+//! characters that reorder text as they came, and an access line takes it several times as long.
+
+mod escape;
+mod lines;
+mod output;
+mod writer;
 
 use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use tracing::{Level, Subscriber};
-use tracing_subscriber::Layer;
+use tracing::Level;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LogFormat, LogSettings};
+use self::lines::{ACCESS, Lines, Look};
+use self::output::Output;
+use self::writer::Writer;
+use crate::config::{LogFormat, LogSettings, Problem};
 
-/// Sends the events of the whole process to standard error from now on.
+/// How long the end of the process waits for lines to be written.
+const FLUSHED: Duration = Duration::from_secs(1);
+
+/// The log of the process. Dropping it writes what waits, for a second at most.
+pub struct Logs {
+    writers: Vec<Writer>,
+}
+
+/// Sends the events of the whole process to their places from now on, panics among them.
 ///
 /// `RUST_LOG` is not asked: the settings are all there is. A second call changes nothing.
-pub fn init(settings: &LogSettings) {
-    let terminal = io::stderr().is_terminal();
-    let text = match settings.format {
-        LogFormat::Auto => terminal,
-        LogFormat::Text => true,
-        LogFormat::Json => false,
+///
+/// # Errors
+/// When the file of access lines cannot be opened, or there is no thread to write.
+pub fn init(settings: &LogSettings) -> Result<Logs, Problem> {
+    let started = |error: io::Error| Problem::unavailable("log", error);
+    let access = match &settings.file {
+        Some(path) => Some(Writer::start(open(path)?).map_err(started)?),
+        None => None,
     };
-    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if text {
-        let _ = as_text(settings.level, colour, io::stderr).try_init();
-    } else {
-        let _ = as_json(settings.level, io::stderr).try_init();
+    let writer = Output::standard_error()
+        .and_then(Writer::start)
+        .map_err(started)?;
+    let writers = access.iter().chain([&writer]).cloned().collect();
+    let lines = Lines {
+        look: look(settings.format),
+        writer,
+        access,
+    };
+    let _ = tracing_subscriber::registry()
+        .with(shown(settings.level))
+        .with(lines)
+        .try_init();
+    // The standard one waits for whoever reads standard error.
+    panic::set_hook(Box::new(tell_panic));
+    Ok(Logs { writers })
+}
+
+/// Whether access lines could be written, without making a file.
+///
+/// # Errors
+/// The file, and why not.
+pub fn check(settings: &LogSettings) -> Result<(), Problem> {
+    let Some(path) = &settings.file else {
+        return Ok(());
+    };
+    if path.exists() {
+        return open(path).map(drop);
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            let reason = format!("log.file: no directory {}", parent.display());
+            Err(Problem::unavailable(path.display(), reason))
+        }
+        _ => Ok(()),
     }
 }
 
-/// Lines for people.
-fn as_text<W>(level: Level, colour: bool, writer: W) -> impl Subscriber + Send + Sync + 'static
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let lines = fmt::layer()
-        .with_ansi(colour)
-        .with_target(false)
-        // Its complaint about a failed write would go to the same standard error, and panic there.
-        .log_internal_errors(false)
-        .with_writer(writer)
-        .with_filter(shown(level));
-    tracing_subscriber::registry().with(lines)
+fn open(path: &Path) -> Result<Output, Problem> {
+    let reason = |error| format!("log.file: cannot write the file: {error}");
+    Output::file(path).map_err(|error| Problem::unavailable(path.display(), reason(error)))
 }
 
-/// One JSON object a line.
-fn as_json<W>(level: Level, writer: W) -> impl Subscriber + Send + Sync + 'static
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let lines = fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .log_internal_errors(false)
-        .with_writer(writer)
-        .with_filter(shown(level));
-    tracing_subscriber::registry().with(lines)
+impl Logs {
+    /// Opens the file of access lines anew: another program has moved it away.
+    pub fn reopen(&self) {
+        self.writers.iter().for_each(Writer::reopen);
+    }
+
+    /// Lines that were lost since the start: too many at once, a full disk, nobody who reads.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.writers.iter().map(Writer::lost).sum()
+    }
 }
 
-/// Our events at `level`; those of libraries only when something is wrong.
+impl Drop for Logs {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + FLUSHED;
+        // The access file first, since its troubles are told on standard error.
+        self.writers
+            .iter()
+            .for_each(|writer| writer.finish(deadline));
+    }
+}
+
+fn look(format: LogFormat) -> Look {
+    let terminal = io::stderr().is_terminal();
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let text = Look::Text {
+        colour: terminal && !no_colour,
+    };
+    match format {
+        LogFormat::Auto if terminal => text,
+        LogFormat::Text => text,
+        LogFormat::Auto | LogFormat::Json => Look::Json,
+    }
+}
+
+/// Our events at `level`, access lines always; those of libraries only when something is wrong.
 fn shown(level: Level) -> Targets {
     Targets::new()
         .with_default(level.min(Level::WARN))
         .with_target("gatherd", level)
+        .with_target(ACCESS, Level::INFO)
+}
+
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    let text = panic.payload_as_str().unwrap_or("of no text");
+    tracing::error!(panic = text, place, "a bug: something panicked");
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    struct Full;
-
-    impl io::Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-    }
-
-    fn events() {
-        tracing::info!(upstream.name = "work", "a call failed");
-        tracing::debug!("our detail");
-        tracing::info!(target: "hyper::proto", "library noise");
-        tracing::warn!(target: "hyper::proto", "library trouble");
-    }
-
-    fn lines(page: &Page) -> String {
-        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
-    }
-
-    #[test]
-    fn libraries_are_heard_only_when_something_is_wrong() {
-        let page = Page::default();
-        let writer = page.clone();
-        let subscriber = as_text(Level::INFO, false, move || writer.clone());
-        tracing::subscriber::with_default(subscriber, events);
-        let lines = lines(&page);
-        assert!(
-            lines.contains("INFO a call failed upstream.name=\"work\""),
-            "{lines}"
-        );
-        assert!(lines.contains("library trouble"), "{lines}");
-        assert!(
-            !lines.contains("noise") && !lines.contains("detail"),
-            "{lines}"
-        );
-    }
-
-    #[test]
-    fn a_json_line_is_one_flat_object() {
-        let page = Page::default();
-        let writer = page.clone();
-        let subscriber = as_json(Level::ERROR, move || writer.clone());
-        tracing::subscriber::with_default(subscriber, || {
-            events();
-            tracing::error!(upstream.name = "work", "broken");
-        });
-        let line: serde_json::Value = serde_json::from_str(&lines(&page)).unwrap();
-        assert_eq!(line["message"], "broken");
-        assert_eq!(line["upstream.name"], "work");
-        assert_eq!(line["level"], "ERROR");
-    }
-
-    #[test]
-    fn a_full_standard_error_costs_the_line_only() {
-        let subscriber = as_text(Level::INFO, false, || Full);
-        tracing::subscriber::with_default(subscriber, events);
-        let subscriber = as_json(Level::INFO, || Full);
-        tracing::subscriber::with_default(subscriber, events);
-    }
-}
+mod tests;

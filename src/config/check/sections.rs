@@ -190,10 +190,13 @@ pub(super) fn admin(raw: &raw::Admin, report: &mut Report<'_>) -> Option<AdminSe
 }
 
 /// `[log]`.
-pub(super) fn log(raw: &raw::Log) -> LogSettings {
+pub(super) fn log(raw: &raw::Log, report: &Report<'_>) -> LogSettings {
+    let file = raw.file.as_ref();
     LogSettings {
         format: raw.format.0,
         level: raw.level.0,
+        access: raw.access.0,
+        file: file.map(|path| report.source().path(&path.0)),
     }
 }
 

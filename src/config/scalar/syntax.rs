@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::{Syntax, Text};
 use crate::config::settings::{
-    CertificateAuthorities, FailureStatus, LogFormat, Shape, UpstreamHttp,
+    AccessLog, CertificateAuthorities, FailureStatus, LogFormat, Shape, UpstreamHttp,
 };
 
 /// A duration from `MIN` to `MAX` milliseconds.
@@ -255,6 +255,7 @@ words!(PolicyName: "all" => Self::All, "first" => Self::First,
 words!(Shape: "array" => Self::Array, "object" => Self::Object);
 words!(FailureStatus: "500" => Self::Internal, "gateway" => Self::Gateway);
 words!(LogFormat: "auto" => Self::Auto, "text" => Self::Text, "json" => Self::Json);
+words!(AccessLog: "all" => Self::All, "errors" => Self::Errors, "off" => Self::Off);
 words!(UpstreamHttp: "auto" => Self::Auto, "1" => Self::Http1, "2" => Self::Http2);
 words!(Level: "error" => Level::ERROR, "warn" => Level::WARN, "info" => Level::INFO,
     "debug" => Level::DEBUG, "trace" => Level::TRACE);
