@@ -16,13 +16,14 @@
 //!
 //! | room | holds | may import |
 //! |---|---|---|
-//! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, config |
-//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, config |
+//! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, names, config |
+//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, config |
 //! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | |
-//! | [`upstream`] | clients of each upstream, permits, one call, names | config |
+//! | [`upstream`] | clients of each upstream, permits, one call | names, config |
 //! | [`client`] | who the client is | config |
 //! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather |
-//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, config |
+//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, names, config |
+//! | [`names`] | names to addresses, without the C library | |
 //! | [`telemetry`] | logs and the admin listener | config |
 //! | [`mock`] | the stand-in upstream | config |
 //! | [`cli`] | the command line, called by `main` | mock, config, gather, http, app, telemetry |
@@ -36,6 +37,7 @@ pub mod config;
 pub mod gather;
 pub mod http;
 pub mod mock;
+pub mod names;
 pub mod server;
 pub mod telemetry;
 pub mod upstream;

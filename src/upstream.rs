@@ -9,7 +9,6 @@ mod call;
 mod clients;
 mod failure;
 mod json;
-mod names;
 mod permits;
 mod tls;
 
@@ -24,10 +23,10 @@ pub use self::call::{Call, Reply, Request};
 use self::clients::Clients;
 pub use self::failure::{Failure, Kind};
 pub use self::json::is_document;
-pub use self::names::Names;
 pub use self::permits::Permit;
 use self::permits::Permits;
 use crate::config::{Problem, UpstreamSettings};
+use crate::names::Names;
 
 /// What every upstream of one process shares, across reloads.
 #[derive(Clone)]

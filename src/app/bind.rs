@@ -12,9 +12,10 @@ use super::LocalAddrs;
 use crate::config::{Problem, Problems, Settings};
 use crate::http::{Current, Snapshot};
 use crate::mock::{self, Mock};
+use crate::names::Names;
 use crate::server::{self, Connections, Server, server_config};
 use crate::telemetry::admin::{self, Admin};
-use crate::upstream::{Buffers, Common, Names};
+use crate::upstream::{Buffers, Common};
 
 /// Everything bound and built; nothing is served yet.
 pub struct App {

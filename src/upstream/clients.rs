@@ -25,8 +25,9 @@ pub(super) use self::client::Response;
 use self::client::{Client, Lease};
 use self::discovery::discover;
 use super::failure::{causes_in_words, classify, is_stream_reset};
-use super::{Kind, Names, tls};
+use super::{Kind, tls};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
+use crate::names::Names;
 
 /// The most calls on one HTTP/2 connection, whatever the server allows: what most servers allow, so
 /// that one connection's trouble is that of few calls.
