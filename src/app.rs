@@ -23,6 +23,7 @@ pub use self::bind::{App, bind};
 use self::signals::{reopen_on_signals, stop_signals};
 use crate::config::{AccessLog, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
 use crate::http::Snapshot;
+use crate::metrics::Metrics;
 use crate::mock;
 use crate::server::{raise_descriptor_limit, server_config};
 use crate::telemetry::logs;
@@ -74,7 +75,7 @@ pub fn check(settings: &Settings) -> Result<(), Problems> {
         server_config(&settings.tls).map(drop)
     };
     let certificate = certificate.err().into_iter();
-    let snapshot = Snapshot::new(settings, &bind::common(settings), None).err();
+    let snapshot = Snapshot::new(settings, &bind::common(settings, Metrics::new()), None).err();
     let log = logs::check(&settings.log).err();
     let problems: Vec<Problem> = certificate
         .chain(log)

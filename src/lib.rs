@@ -16,15 +16,16 @@
 //!
 //! | room | holds | may import |
 //! |---|---|---|
-//! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, names, config |
-//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, config |
+//! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, names, config, metrics |
+//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, config, metrics |
 //! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | |
-//! | [`upstream`] | clients of each upstream, permits, one call | names, config |
+//! | [`upstream`] | clients of each upstream, permits, one call | names, config, metrics |
 //! | [`client`] | who the client is | config |
 //! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather |
-//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, names, config |
+//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, names, config, metrics |
 //! | [`names`] | names to addresses, without the C library | |
-//! | [`telemetry`] | logs and the admin listener | config |
+//! | [`telemetry`] | logs, the admin listener, metrics as text | config, metrics |
+//! | [`metrics`] | what the process counts: handles and their names | |
 //! | [`mock`] | the stand-in upstream | config |
 //! | [`cli`] | the command line, called by `main` | mock, config, gather, http, app, telemetry |
 //!
@@ -36,6 +37,7 @@ pub mod client;
 pub mod config;
 pub mod gather;
 pub mod http;
+pub mod metrics;
 pub mod mock;
 pub mod names;
 pub mod server;

@@ -3,6 +3,7 @@
 //! It tells; it decides nothing. `app` sets the [`Readiness`] that [`admin`] shows.
 
 pub mod admin;
+mod exposition;
 pub mod logs;
 mod readiness;
 

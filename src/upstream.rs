@@ -26,6 +26,7 @@ pub use self::json::is_document;
 pub use self::permits::Permit;
 use self::permits::Permits;
 use crate::config::{Problem, UpstreamSettings};
+use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;
 
 /// What every upstream of one process shares, across reloads.
@@ -37,6 +38,8 @@ pub struct Common {
     pub names: Names,
     /// Where calls that linger run, so that drain knows of them.
     pub lingering: TaskTracker,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One HTTP service that is called.
@@ -46,6 +49,7 @@ pub struct Upstream {
     headers: HeaderMap,
     clients: Clients,
     permits: Permits,
+    metrics: Arc<UpstreamMetrics>,
     common: Common,
 }
 
@@ -59,6 +63,9 @@ impl Upstream {
             headers: fixed_headers(settings),
             clients: Clients::new(settings, common.names.clone())?,
             permits: Permits::new(settings.max_calls, settings.max_wait),
+            metrics: common
+                .metrics
+                .upstream(&settings.name, &Kind::ALL.map(Kind::name)),
             settings: settings.clone(),
             common,
         }))
@@ -68,6 +75,12 @@ impl Upstream {
     #[must_use]
     pub fn settings(&self) -> &UpstreamSettings {
         &self.settings
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::LocalAddrs;
 use crate::config::{Problem, Problems, Settings};
 use crate::http::{Current, Snapshot};
+use crate::metrics::Metrics;
 use crate::mock::{self, Mock};
 use crate::names::Names;
 use crate::server::{self, Connections, Server, server_config};
@@ -24,6 +25,7 @@ pub struct App {
     pub(super) mock: Option<Mock>,
     pub(super) current: Current,
     pub(super) connections: Arc<Connections>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) drain_timeout: Duration,
 }
 
@@ -49,9 +51,10 @@ impl App {
 /// All that is missing: files that cannot be read, addresses that are taken.
 pub fn bind(settings: &Settings) -> Result<App, Problems> {
     let tls = server_config(&settings.tls)?;
-    let snapshot = Snapshot::new(settings, &common(settings), None)?;
+    let metrics = Metrics::new();
+    let snapshot = Snapshot::new(settings, &common(settings, metrics.clone()), None)?;
     let mut problems = Vec::new();
-    let connections = Connections::new(settings);
+    let connections = Connections::new(settings, &metrics);
     let mut servers = Vec::new();
     for address in &settings.server.https {
         let bound = server::bind(*address);
@@ -94,6 +97,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         mock,
         current,
         connections,
+        metrics,
         drain_timeout: settings.server.drain_timeout,
     })
 }
@@ -130,10 +134,11 @@ fn had<T>(
 }
 
 /// What upstreams share for as long as the process lives.
-pub(super) fn common(settings: &Settings) -> Common {
+pub(super) fn common(settings: &Settings, metrics: Arc<Metrics>) -> Common {
     Common {
         buffers: Buffers::new(settings.server.max_buffered),
         names: Names::default(),
         lingering: TaskTracker::new(),
+        metrics,
     }
 }

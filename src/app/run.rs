@@ -18,7 +18,10 @@ impl App {
     /// Serves until `shutdown`, then lets requests that run finish, for `drain_timeout` at most.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         let readiness = Readiness::new();
-        let admin = self.admin.map(|admin| admin.start(readiness.clone()));
+        let metrics = self.metrics;
+        let admin = self
+            .admin
+            .map(|admin| admin.start(readiness.clone(), metrics));
         if let Some(Err(error)) = &admin {
             tracing::error!(%error, "the admin listener did not start");
         }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::activity::Activity;
 use crate::client::ClientKey;
 use crate::config::{AccessSettings, ClientSettings, RateLimitSettings, Settings};
+use crate::metrics::{EdgeMetrics, Limit, Metrics};
 
 /// Handshakes at once. They cost most of what a connection costs, and a stalled one lasts long.
 /// As many as the kernel queues, so that a burst of honest newcomers is let in whole.
@@ -29,6 +30,7 @@ pub struct Connections {
     most: usize,
     most_per_client: usize,
     rate: Option<DefaultKeyedRateLimiter<ClientKey>>,
+    metrics: Arc<EdgeMetrics>,
     table: Mutex<Table>,
 }
 
@@ -56,10 +58,22 @@ pub(super) enum Refusal {
     Full,
 }
 
+impl Refusal {
+    /// What it is counted as.
+    fn limit(self) -> Limit {
+        match self {
+            Self::Access => Limit::Access,
+            Self::Rate => Limit::ConnectionsPerSecond,
+            Self::PerClient => Limit::MaxConnectionsPerClient,
+            Self::Full => Limit::MaxConnections,
+        }
+    }
+}
+
 impl Connections {
     /// An empty table with the limits of these settings.
     #[must_use]
-    pub fn new(settings: &Settings) -> Arc<Self> {
+    pub fn new(settings: &Settings, metrics: &Metrics) -> Arc<Self> {
         let limit = settings.rate_limit.as_ref();
         Arc::new(Self {
             access: settings.access.clone(),
@@ -68,12 +82,18 @@ impl Connections {
             most: settings.server.max_connections,
             most_per_client: settings.server.max_connections_per_client,
             rate: limit.and_then(quota).map(RateLimiter::keyed),
+            metrics: metrics.edge.clone(),
             table: Mutex::default(),
         })
     }
 
     /// A place for a connection from `peer`.
     pub(super) fn admit(self: &Arc<Self>, peer: SocketAddr) -> Result<Place, Refusal> {
+        self.place(peer)
+            .inspect_err(|refusal| self.metrics.refused(refusal.limit()))
+    }
+
+    fn place(self: &Arc<Self>, peer: SocketAddr) -> Result<Place, Refusal> {
         let address = peer.ip().to_canonical();
         if !self.access.admits(address) {
             return Err(Refusal::Access);
@@ -102,6 +122,11 @@ impl Connections {
         self: &Arc<Self>,
         source: IpAddr,
     ) -> Result<Option<Counted>, Refusal> {
+        self.place_of_source(source)
+            .inspect_err(|refusal| self.metrics.refused(refusal.limit()))
+    }
+
+    fn place_of_source(self: &Arc<Self>, source: IpAddr) -> Result<Option<Counted>, Refusal> {
         let source = source.to_canonical();
         if !self.access.admits(source) {
             return Err(Refusal::Access);

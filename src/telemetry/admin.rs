@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Readiness;
 use crate::config::AdminSettings;
+use crate::metrics::Metrics;
 
 /// Connections at once of peers who may ask.
 const MAX_CONNECTIONS: usize = 48;
@@ -83,7 +84,7 @@ impl Admin {
     /// # Errors
     ///
     /// When the operating system has no thread or no event queue left for it.
-    pub fn start(self, readiness: Readiness) -> io::Result<AdminThread> {
+    pub fn start(self, readiness: Readiness, metrics: Arc<Metrics>) -> io::Result<AdminThread> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -92,7 +93,7 @@ impl Admin {
             TcpListener::from_std(self.listener)?
         };
         let acceptor = Acceptor {
-            router: routes::router(readiness),
+            router: routes::router(readiness, metrics),
             allow: self.allow,
             welcome: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),

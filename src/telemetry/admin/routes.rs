@@ -1,5 +1,7 @@
 //! Every URL of the admin listener.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -10,13 +12,15 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::guard;
-use crate::telemetry::{Readiness, State};
+use crate::metrics::Metrics;
+use crate::telemetry::{Readiness, State, exposition};
 
 /// Routes and layers; add a route here and nowhere else.
-pub(super) fn router(readiness: Readiness) -> Router {
+pub(super) fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/livez", get(live))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready).with_state(readiness))
+        .route("/metrics", get(async move || exposition::render(&metrics)))
         .fallback(async || {
             problem(
                 StatusCode::NOT_FOUND,
@@ -37,7 +41,6 @@ pub(super) fn router(readiness: Readiness) -> Router {
         .layer(from_fn(guard::check_peer))
         // Outermost, so that refusals carry these headers too.
         .layer(map_response(with_headers))
-        .with_state(readiness)
 }
 
 async fn live() -> Response {

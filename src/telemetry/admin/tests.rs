@@ -13,7 +13,7 @@ use super::*;
 use crate::telemetry::State;
 
 async fn ask(readiness: &Readiness, peer: Peer, request: Request<Body>) -> Response {
-    let router = routes::router(readiness.clone()).layer(Extension(peer));
+    let router = routes::router(readiness.clone(), Metrics::new()).layer(Extension(peer));
     router.oneshot(request).await.unwrap()
 }
 
@@ -104,7 +104,10 @@ fn started() -> (SocketAddr, AdminThread) {
         allow: vec![],
     })
     .unwrap();
-    (admin.local_addr(), admin.start(Readiness::new()).unwrap())
+    (
+        admin.local_addr(),
+        admin.start(Readiness::new(), Metrics::new()).unwrap(),
+    )
 }
 
 fn read_all(mut stream: BlockingStream) -> String {

@@ -1,0 +1,146 @@
+//! What the process counts: cheap counters, gauges and histograms, one value for the whole process.
+//!
+//! Labels are bounded by the configuration. Whoever counts holds its handles, resolved once; counting
+//! is a few relaxed atomics and never a look-up. What a name has counted survives reloads, because
+//! the same name gives the same handles. Nothing is read or rendered here: [`crate::telemetry`] does.
+
+mod edge;
+mod load;
+mod make;
+mod requests;
+mod resources;
+mod service;
+mod upstreams;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use prometheus::proto::MetricFamily;
+
+pub use self::edge::{CountedConnection, EdgeMetrics, Held};
+pub use self::load::LoadMetrics;
+pub use self::requests::{RouteMetrics, StatusClass};
+pub use self::resources::ResourceMetrics;
+pub use self::service::ServiceMetrics;
+pub use self::upstreams::{CallState, Resolved, StagedCall, UpstreamMetrics};
+pub use self::words::{ConnectionState, Ending, Handshake, Limit};
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Connections, and who is refused by which limit.
+    pub edge: Arc<EdgeMetrics>,
+    /// Gathers, bytes and clients at once.
+    pub load: Arc<LoadMetrics>,
+    /// The process itself.
+    pub service: ServiceMetrics,
+    /// What the process and its host use.
+    pub resources: ResourceMetrics,
+    routes: requests::Vectors,
+    upstreams: upstreams::Vectors,
+}
+
+impl Metrics {
+    /// Metrics that have counted nothing.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let registry = Registry::new();
+        Arc::new(Self {
+            edge: Arc::new(EdgeMetrics::new(&registry)),
+            load: Arc::new(LoadMetrics::new(&registry)),
+            service: ServiceMetrics::new(&registry),
+            resources: ResourceMetrics::new(&registry),
+            routes: requests::Vectors::new(&registry),
+            upstreams: upstreams::Vectors::new(&registry),
+            registry,
+        })
+    }
+
+    /// The handles of a route: its path and the name of its policy.
+    #[must_use]
+    pub fn route(&self, path: &str, policy: &str) -> RouteMetrics {
+        self.routes.route(path, policy)
+    }
+
+    /// The handles of requests that no route answers.
+    #[must_use]
+    pub fn no_route(&self) -> RouteMetrics {
+        self.routes.no_route()
+    }
+
+    /// The handles of an upstream, whose calls fail in `kinds` of ways.
+    #[must_use]
+    pub fn upstream(&self, name: &str, kinds: &[&'static str]) -> Arc<UpstreamMetrics> {
+        self.upstreams.upstream(name, kinds)
+    }
+
+    /// Where each upstream was last found.
+    #[must_use]
+    pub fn resolved(&self) -> Vec<(Arc<str>, Option<Resolved>)> {
+        self.upstreams.resolved()
+    }
+
+    /// Shows the limits of the configuration that holds from now on, and forgets the series of routes
+    /// and upstreams that it does not have.
+    pub fn configured(&self, limits: &Limits<'_>) {
+        self.edge.max_connections.set(whole(limits.max_connections));
+        self.load.max_in_flight.set(whole(limits.max_in_flight));
+        self.load.max_buffered.set(whole(limits.max_buffered));
+        for route in &limits.routes {
+            self.routes
+                .describe(route.path, route.policy, route.timeout);
+        }
+        for (upstream, max_calls) in &limits.upstreams {
+            self.upstreams.describe(upstream, *max_calls);
+        }
+        self.routes.retain(
+            &limits
+                .routes
+                .iter()
+                .map(|route| (route.path, route.policy))
+                .collect(),
+        );
+        self.upstreams
+            .retain(&limits.upstreams.iter().map(|(name, _)| *name).collect());
+    }
+
+    /// All of it as it is now, sorted by name.
+    #[must_use]
+    pub fn families(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+}
+
+/// What of a configuration the metrics show.
+#[derive(Clone, Debug)]
+pub struct Limits<'a> {
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Gathers at once.
+    pub max_in_flight: usize,
+    /// Bytes of replies at once.
+    pub max_buffered: usize,
+    /// Every route.
+    pub routes: Vec<RouteLimits<'a>>,
+    /// Every upstream's name and `max_calls`.
+    pub upstreams: Vec<(&'a str, usize)>,
+}
+
+/// What of a route the metrics show.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteLimits<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// Its policy's name.
+    pub policy: &'a str,
+    /// When the deadline of a request that names none comes.
+    pub timeout: Duration,
+}
+
+/// As gauges have it.
+fn whole(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,160 @@
+//! What routes count: requests, their time, hedges.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
+
+use super::make;
+
+/// The label of requests that no route answers: of unknown paths, or refused before.
+const NO_ROUTE: &str = "none";
+
+/// The first digit of a status, or what stands for a client that left before its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusClass {
+    /// 2xx.
+    Success,
+    /// 4xx.
+    ClientError,
+    /// 5xx.
+    ServerError,
+    /// None: the client left (499 in logs).
+    ClientLeft,
+    /// 1xx and 3xx.
+    Other,
+}
+
+impl StatusClass {
+    const ALL: [Self; 5] = [
+        Self::Success,
+        Self::ClientError,
+        Self::ServerError,
+        Self::ClientLeft,
+        Self::Other,
+    ];
+
+    /// The class of an answer's status.
+    #[must_use]
+    pub fn of(status: u16) -> Self {
+        match status / 100 {
+            2 => Self::Success,
+            4 => Self::ClientError,
+            5 => Self::ServerError,
+            _ => Self::Other,
+        }
+    }
+
+    /// The label's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "2xx",
+            Self::ClientError => "4xx",
+            Self::ServerError => "5xx",
+            Self::ClientLeft => "left",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The handles of one route.
+#[derive(Clone, Debug)]
+pub struct RouteMetrics {
+    requests: [IntCounter; 5],
+    duration: Histogram,
+    /// Branches started only because others were slow.
+    pub hedges_started: IntCounter,
+    /// Those whose reply was part of the answer.
+    pub hedges_won: IntCounter,
+    /// Those not started, for want of budget or of a free call.
+    pub hedges_held_back: IntCounter,
+}
+
+impl RouteMetrics {
+    /// A request is over, so long after its head was complete.
+    pub fn request(&self, class: StatusClass, elapsed: Duration) {
+        self.requests[class as usize].inc();
+        self.duration.observe(elapsed.as_secs_f64());
+    }
+}
+
+/// All routes.
+#[derive(Debug)]
+pub(super) struct Vectors {
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    timeouts: GaugeVec,
+    hedges: IntCounterVec,
+}
+
+const ROUTE: [&str; 2] = ["route", "policy"];
+const HEDGE_EVENTS: [&str; 3] = ["started", "won", "held_back"];
+
+impl Vectors {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            requests: make::counters(
+                registry,
+                "gatherd_requests_total",
+                "Requests that are over, by the first digit of the status; left: the client went before the answer.",
+                &[ROUTE[0], ROUTE[1], "status_class"],
+            ),
+            durations: make::histograms(
+                registry,
+                "gatherd_request_duration_seconds",
+                "Time from a complete request head to the head of its answer, in seconds.",
+                &ROUTE,
+            ),
+            timeouts: make::float_gauges(
+                registry,
+                "gatherd_request_timeout_seconds",
+                "Time after which a request's deadline comes when it names no timeout, in seconds.",
+                &ROUTE,
+            ),
+            hedges: make::counters(
+                registry,
+                "gatherd_hedges_total",
+                "Branches for a slow gather: started, won (part of the answer), held_back (no budget or no free call).",
+                &[ROUTE[0], ROUTE[1], "event"],
+            ),
+        }
+    }
+
+    pub(super) fn route(&self, path: &str, policy: &str) -> RouteMetrics {
+        let hedges =
+            HEDGE_EVENTS.map(|event| self.hedges.with_label_values(&[path, policy, event]));
+        let [hedges_started, hedges_won, hedges_held_back] = hedges;
+        RouteMetrics {
+            requests: StatusClass::ALL.map(|class| {
+                self.requests
+                    .with_label_values(&[path, policy, class.name()])
+            }),
+            duration: self.durations.with_label_values(&[path, policy]),
+            hedges_started,
+            hedges_won,
+            hedges_held_back,
+        }
+    }
+
+    pub(super) fn no_route(&self) -> RouteMetrics {
+        self.route(NO_ROUTE, NO_ROUTE)
+    }
+
+    pub(super) fn describe(&self, path: &str, policy: &str, timeout: Duration) {
+        let gauge = self.timeouts.with_label_values(&[path, policy]);
+        gauge.set(timeout.as_secs_f64());
+    }
+
+    /// Keeps the series of these paths and policies.
+    pub(super) fn retain(&self, routes: &BTreeSet<(&str, &str)>) {
+        let keep = |labels: &HashMap<&str, &str>| {
+            let route = (labels[ROUTE[0]], labels[ROUTE[1]]);
+            route == (NO_ROUTE, NO_ROUTE) || routes.contains(&route)
+        };
+        make::retain(&self.requests, keep);
+        make::retain(&self.durations, keep);
+        make::retain(&self.timeouts, keep);
+        make::retain(&self.hedges, keep);
+    }
+}

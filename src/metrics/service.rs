@@ -1,0 +1,121 @@
+//! What the process counts of itself, and what it and its host use.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+
+use super::make;
+
+/// The life of the process.
+#[derive(Debug)]
+pub struct ServiceMetrics {
+    reloads: IntCounterVec,
+    reload_succeeded: IntGauge,
+    reload_at: Gauge,
+    certificates: GaugeVec,
+    /// Log lines that could not be written.
+    pub log_lines_lost: IntCounter,
+    /// Bugs that cost one request or task.
+    pub panics: IntCounter,
+    loop_lag: Histogram,
+    /// In nanoseconds, since it was last read.
+    most_loop_lag: AtomicU64,
+}
+
+impl ServiceMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let build = make::gauges(
+            registry,
+            "gatherd_build_info",
+            "1, with the version of the program.",
+            &["version"],
+        );
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let reloads = make::counters(
+            registry,
+            "gatherd_reloads_total",
+            "Reloads of the configuration by their outcome.",
+            &["outcome"],
+        );
+        for outcome in [OK, FAILED] {
+            let _ = reloads.with_label_values(&[outcome]);
+        }
+        let reload_succeeded = make::gauge(
+            registry,
+            "gatherd_config_last_reload_successful",
+            "1 when the last reload was applied or there was none; 0 when it was refused.",
+        );
+        reload_succeeded.set(1);
+        Self {
+            reloads,
+            reload_succeeded,
+            reload_at: make::float_gauge(
+                registry,
+                "gatherd_config_last_reload_timestamp_seconds",
+                "When the configuration was last read, at start or for a reload, in seconds since 1970.",
+            ),
+            certificates: make::float_gauges(
+                registry,
+                "gatherd_certificate_expiry_timestamp_seconds",
+                "When a certificate for clients expires, in seconds since 1970.",
+                &["certificate"],
+            ),
+            log_lines_lost: make::counter(
+                registry,
+                "gatherd_log_lines_lost_total",
+                "Log lines that could not be written.",
+            ),
+            panics: make::counter(
+                registry,
+                "gatherd_panics_total",
+                "Bugs that ended a request or a task.",
+            ),
+            loop_lag: make::histogram(
+                registry,
+                "gatherd_event_loop_lag_seconds",
+                "How late a timer of the serving runtime fires, in seconds.",
+            ),
+            most_loop_lag: AtomicU64::new(0),
+        }
+    }
+
+    /// The configuration was read again, and applied or refused.
+    pub fn reloaded(&self, applied: bool) {
+        let outcome = if applied { OK } else { FAILED };
+        self.reloads.with_label_values(&[outcome]).inc();
+        self.reload_succeeded.set(i64::from(applied));
+        self.reload_at.set(seconds_since_1970(SystemTime::now()));
+    }
+
+    /// The certificates that clients are shown from now on, each with a name and when it expires.
+    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, SystemTime)>) {
+        self.certificates.reset();
+        for (name, expiry) in certificates {
+            let gauge = self.certificates.with_label_values(&[name]);
+            gauge.set(seconds_since_1970(expiry));
+        }
+    }
+
+    /// A timer of the serving runtime was late by so much.
+    pub fn loop_lag(&self, lag: Duration) {
+        self.loop_lag.observe(lag.as_secs_f64());
+        let nanoseconds = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
+        self.most_loop_lag.fetch_max(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// The most that a timer was late since this was last asked.
+    #[must_use]
+    pub fn take_most_loop_lag(&self) -> Duration {
+        Duration::from_nanos(self.most_loop_lag.swap(0, Ordering::Relaxed))
+    }
+}
+
+const OK: &str = "ok";
+const FAILED: &str = "failed";
+
+/// As Prometheus writes instants.
+fn seconds_since_1970(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,244 @@
+//! What upstreams count: calls by what they are doing, their time, what became of branches.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
+
+use super::{Held, make, whole};
+
+/// What a call is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CallState {
+    /// It waits for one of `max_calls`.
+    Waiting,
+    /// It has its permit, and somebody waits for its reply.
+    Running,
+    /// It is read to its end, and nobody waits.
+    Lingering,
+}
+
+impl CallState {
+    const ALL: [Self; 3] = [Self::Waiting, Self::Running, Self::Lingering];
+
+    /// The label's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Lingering => "lingering",
+        }
+    }
+}
+
+/// The handles of one upstream.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    calls: [IntGauge; 3],
+    duration: Histogram,
+    succeeded: IntCounter,
+    unfinished: IntCounter,
+    /// In the order of the upstream's kinds of failure.
+    failed: Vec<IntCounter>,
+    /// HTTP exchanges begun, retries among them.
+    pub exchanges: IntCounter,
+    /// Exchanges that are a second try.
+    pub retries: IntCounter,
+    resolved: LastResolved,
+}
+
+/// Where an upstream was last found.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What its name stands for.
+    pub addresses: Vec<IpAddr>,
+    /// When that was found out.
+    pub at: Instant,
+}
+
+type LastResolved = Arc<Mutex<Option<Resolved>>>;
+
+impl UpstreamMetrics {
+    /// A call begins; it is counted until the value is dropped.
+    #[must_use]
+    pub fn call(self: &Arc<Self>, state: CallState) -> StagedCall {
+        self.calls[state as usize].inc();
+        StagedCall {
+            metrics: self.clone(),
+            state: AtomicU8::new(state as u8),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Counts what is read on for the sake of its connection only, until the value is dropped.
+    #[must_use]
+    pub fn lingering(&self) -> Held {
+        Held::new(&self.calls[CallState::Lingering as usize])
+    }
+
+    /// A branch succeeded.
+    pub fn branch_succeeded(&self) {
+        self.succeeded.inc();
+    }
+
+    /// A branch ran when its gather was over.
+    pub fn branch_unfinished(&self) {
+        self.unfinished.inc();
+    }
+
+    /// A branch failed; `kind` is an index into the kinds that the upstream was made with.
+    pub fn branch_failed(&self, kind: usize) {
+        if let Some(counter) = self.failed.get(kind) {
+            counter.inc();
+        }
+    }
+
+    /// Its name was found to stand for `addresses` just now.
+    pub fn resolved(&self, addresses: Vec<IpAddr>) {
+        *self.resolved.lock() = Some(Resolved {
+            addresses,
+            at: Instant::now(),
+        });
+    }
+}
+
+/// One call, counted by its state; its time is observed when it is dropped.
+#[derive(Debug)]
+pub struct StagedCall {
+    metrics: Arc<UpstreamMetrics>,
+    state: AtomicU8,
+    begun: Instant,
+}
+
+impl StagedCall {
+    /// The call is now in another state.
+    pub fn enter(&self, state: CallState) {
+        let before = self.state.swap(state as u8, Ordering::Relaxed);
+        if before != state as u8 {
+            self.metrics.calls[usize::from(before)].dec();
+            self.metrics.calls[state as usize].inc();
+        }
+    }
+}
+
+impl Drop for StagedCall {
+    fn drop(&mut self) {
+        self.metrics.calls[usize::from(*self.state.get_mut())].dec();
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        self.metrics.duration.observe(elapsed);
+    }
+}
+
+/// All upstreams.
+#[derive(Debug)]
+pub(super) struct Vectors {
+    calls: IntGaugeVec,
+    max_calls: IntGaugeVec,
+    durations: HistogramVec,
+    branches: IntCounterVec,
+    exchanges: IntCounterVec,
+    retries: IntCounterVec,
+    resolved: Mutex<Vec<(Arc<str>, LastResolved)>>,
+}
+
+const UPSTREAM: &str = "upstream";
+
+impl Vectors {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let counters = |name, help| make::counters(registry, name, help, &[UPSTREAM]);
+        Self {
+            calls: make::gauges(
+                registry,
+                "gatherd_upstream_calls",
+                "Calls by what they do: waiting for a permit, running, lingering (read to their end for nobody).",
+                &[UPSTREAM, "state"],
+            ),
+            max_calls: make::gauges(
+                registry,
+                "gatherd_upstream_max_calls",
+                "Calls that may run or linger at once (max_calls).",
+                &[UPSTREAM],
+            ),
+            durations: make::histograms(
+                registry,
+                "gatherd_branch_duration_seconds",
+                "Time from the start of a branch to the end of its call, waiting and lingering included, in seconds.",
+                &[UPSTREAM],
+            ),
+            branches: make::counters(
+                registry,
+                "gatherd_branches_total",
+                "Branches by what they were when their gather was over: ok, unfinished, or a kind of failure.",
+                &[UPSTREAM, "outcome"],
+            ),
+            exchanges: counters(
+                "gatherd_upstream_requests_total",
+                "HTTP requests sent to the upstream, retries among them.",
+            ),
+            retries: counters(
+                "gatherd_retries_total",
+                "Second tries after a kept connection had ended.",
+            ),
+            resolved: Mutex::default(),
+        }
+    }
+
+    pub(super) fn upstream(&self, name: &str, kinds: &[&'static str]) -> Arc<UpstreamMetrics> {
+        let outcome = |outcome: &str| self.branches.with_label_values(&[name, outcome]);
+        Arc::new(UpstreamMetrics {
+            calls: CallState::ALL.map(|state| self.calls.with_label_values(&[name, state.name()])),
+            duration: self.durations.with_label_values(&[name]),
+            succeeded: outcome("ok"),
+            unfinished: outcome("unfinished"),
+            failed: kinds.iter().map(|kind| outcome(kind)).collect(),
+            exchanges: self.exchanges.with_label_values(&[name]),
+            retries: self.retries.with_label_values(&[name]),
+            resolved: self.resolved_of(name),
+        })
+    }
+
+    fn resolved_of(&self, name: &str) -> LastResolved {
+        let mut all = self.resolved.lock();
+        if let Some((_, known)) = all.iter().find(|(known, _)| &**known == name) {
+            return known.clone();
+        }
+        let new = LastResolved::default();
+        all.push((name.into(), new.clone()));
+        new
+    }
+
+    /// Where each upstream was last found.
+    pub(super) fn resolved(&self) -> Vec<(Arc<str>, Option<Resolved>)> {
+        let all = self.resolved.lock();
+        let read =
+            |(name, resolved): &(Arc<str>, LastResolved)| (name.clone(), resolved.lock().clone());
+        all.iter().map(read).collect()
+    }
+
+    pub(super) fn describe(&self, name: &str, max_calls: usize) {
+        let gauge = self.max_calls.with_label_values(&[name]);
+        gauge.set(whole(max_calls));
+    }
+
+    /// Keeps the series of these names.
+    pub(super) fn retain(&self, upstreams: &BTreeSet<&str>) {
+        let keep = |labels: &HashMap<&str, &str>| upstreams.contains(labels[UPSTREAM]);
+        make::retain(&self.calls, keep);
+        make::retain(&self.max_calls, keep);
+        make::retain(&self.durations, keep);
+        make::retain(&self.branches, keep);
+        make::retain(&self.exchanges, keep);
+        make::retain(&self.retries, keep);
+        self.resolved
+            .lock()
+            .retain(|(name, _)| upstreams.contains(&**name));
+    }
+}

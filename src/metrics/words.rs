@@ -1,0 +1,91 @@
+//! What labels may say: closed sets of words.
+
+/// A metric for each of a closed set of words.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $word:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The label's value.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+words! {
+    /// What a connection is doing.
+    ConnectionState {
+        /// It has not finished its TLS handshake.
+        Handshaking => "handshaking",
+        /// No request is open on it.
+        Idle => "idle",
+        /// A request is open on it.
+        Active => "active",
+    }
+}
+
+words! {
+    /// How a TLS handshake went.
+    Handshake {
+        /// It was finished.
+        Completed => "completed",
+        /// `handshake_timeout` came first.
+        TimedOut => "timed_out",
+        /// The client went, or its place was given to another.
+        Ended => "ended",
+        /// Not TLS, or nothing that both sides speak.
+        Failed => "failed",
+        /// The PROXY header before it is missing, malformed, or of a source that is refused.
+        ProxyHeader => "proxy_header",
+    }
+}
+
+words! {
+    /// Why the service ended a connection.
+    Ending {
+        /// `idle_timeout`, or no first request within `header_timeout`.
+        Idle => "idle_timeout",
+        /// `header_timeout`.
+        Header => "header_timeout",
+        /// `write_timeout`.
+        Write => "write_timeout",
+        /// Its place was needed.
+        Displaced => "displaced",
+        /// Bytes without end that make no request.
+        Flood => "flood",
+    }
+}
+
+words! {
+    /// A limit that refuses; named as its key.
+    Limit {
+        /// `[access]`.
+        Access => "access",
+        /// New connections of one peer.
+        ConnectionsPerSecond => "connections_per_second",
+        /// Connections of one peer at once.
+        MaxConnectionsPerClient => "max_connections_per_client",
+        /// Connections at once.
+        MaxConnections => "max_connections",
+        /// Requests of one client.
+        RequestsPerSecond => "requests_per_second",
+        /// Gathers of one client at once.
+        MaxInFlightPerClient => "max_in_flight_per_client",
+        /// Gathers at once.
+        MaxInFlight => "max_in_flight",
+        /// No call of an upstream was free in time; a branch is refused.
+        MaxWait => "max_wait",
+        /// Bytes of replies at once; a branch is refused.
+        MaxBuffered => "max_buffered",
+        /// A route that is switched off.
+        RouteEnabled => "enabled",
+    }
+}
