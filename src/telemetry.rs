@@ -6,5 +6,6 @@ pub mod admin;
 mod exposition;
 pub mod logs;
 mod readiness;
+pub mod status;
 
 pub use readiness::{Readiness, State};

@@ -1,0 +1,14 @@
+//! The status of the service: computed each second on the admin thread from what the metrics are and
+//! were, and shown as text, as a page, and as server-sent events.
+//!
+//! `/status.json` is one [`Status`] with the [`History`] beside it: `{"status": …, "history": …}`.
+//! `/events` sends `event: history` once with a [`History`], then `event: status` each second with a
+//! [`Status`], and `event: point` with each new [`Point`] of the history.
+
+mod model;
+
+pub use self::model::{
+    CertificateStatus, ClientStatus, FailureStatus, Finding, Health, History, LoadStatus, Point,
+    ProcessStatus, RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status,
+    UpstreamStatus,
+};
