@@ -11,7 +11,8 @@ use ::http::{HeaderName, HeaderValue, StatusCode};
 use axum::body::Body;
 use axum::response::Response;
 
-use self::body::{Holds, Segments};
+use self::body::Segments;
+use super::in_flight::Places;
 use super::problem::{FailedBranch, ProblemDetails, ProblemKind};
 use super::route::Route;
 use crate::config::{FailureStatus, Shape};
@@ -30,18 +31,18 @@ const GATHER: HeaderName = HeaderName::from_static("gather");
 pub(super) fn answer(
     route: &Arc<Route>,
     gathered: Gathered,
-    holds: Holds,
+    places: Places,
 ) -> Result<Response, ProblemDetails> {
     let summary = summary(route, &gathered);
     match gathered.verdict {
-        Verdict::Met => Ok(success(route, gathered, summary, holds)),
+        Verdict::Met => Ok(success(route, gathered, summary, places)),
         Verdict::Failed | Verdict::DeadlineExceeded => {
             Err(failure(route, &gathered).with_header(GATHER, summary))
         }
     }
 }
 
-fn success(route: &Route, gathered: Gathered, summary: HeaderValue, holds: Holds) -> Response {
+fn success(route: &Route, gathered: Gathered, summary: HeaderValue, places: Places) -> Response {
     let one = route.settings.policy.answers_one();
     let mut segments = Segments::default();
     for (branch, settings) in gathered.branches.into_iter().zip(&route.settings.branches) {
@@ -60,7 +61,7 @@ fn success(route: &Route, gathered: Gathered, summary: HeaderValue, holds: Holds
         (false, Shape::Array) => segments.end_array(),
         (false, Shape::Object) => segments.end_object(),
     }
-    let mut response = Response::new(Body::new(segments.into_body(holds)));
+    let mut response = Response::new(Body::new(segments.into_body(places)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -7,7 +7,7 @@ use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-use super::in_flight::{ClientHold, GatherHold};
+use super::in_flight::Places;
 use super::problem::ProblemDetails;
 use super::snapshot::Snapshot;
 use super::trace::Trace;
@@ -55,11 +55,11 @@ impl Context {
         })
     }
 
-    /// A place for the gather of this request, in all and among those of its client.
+    /// Places for the gather of this request, in all and among those of its client.
     ///
     /// # Errors
     /// 503 or 429 when there is none.
-    pub(super) fn enter(&self) -> Result<(GatherHold, Option<ClientHold>), ProblemDetails> {
+    pub(super) fn enter(&self) -> Result<Places, ProblemDetails> {
         let Snapshot {
             server,
             clients,
@@ -70,9 +70,13 @@ impl Context {
             None
         } else {
             let key = ClientKey::new(self.client, clients.ipv6_prefix);
-            Some(in_flight.enter_client(key, server.max_in_flight_per_client)?)
+            let hold = in_flight.enter_client(key, server.max_in_flight_per_client)?;
+            Some(Arc::new(hold))
         };
-        Ok((in_flight.enter(server.max_in_flight)?, client))
+        Ok(Places {
+            _gather: Arc::new(in_flight.enter(server.max_in_flight)?),
+            client,
+        })
     }
 
     /// The context of the request that is being handled.

@@ -12,6 +12,7 @@ use super::answer::answer;
 use super::branches::RouteCalls;
 use super::context::Context;
 use super::cors;
+use super::in_flight::Places;
 use super::parameters::Parameters;
 use super::problem::{ProblemDetails, ProblemKind};
 use super::route::Route;
@@ -23,16 +24,17 @@ pub(super) async fn gather(
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, ProblemDetails> {
-    let (parts, _) = request.into_parts();
+    let (mut parts, _) = request.into_parts();
+    // Found by the layer of limits.
+    let places = parts.extensions.remove::<Places>();
+    let places = places.ok_or_else(ProblemDetails::internal)?;
     route.check_enabled()?;
     let context = Context::of(&parts)?;
     let parameters = Parameters::parse(&route.settings, &path, &parts)?;
-    let (gather_hold, client_hold) = context.enter()?;
-    let client_hold = client_hold.map(Arc::new);
-    let calls = RouteCalls::new(&route, context, &parameters, client_hold.clone())?;
+    let calls = RouteCalls::new(&route, context, &parameters, places.client.clone())?;
     route.hedge_budget.deposit();
     let gathered = gather::run(&route.plan, parameters.deadline, calls).await;
-    answer(&route, gathered, (gather_hold, client_hold))
+    answer(&route, gathered, places)
 }
 
 /// OPTIONS: lets a browser ask whether its page may call.

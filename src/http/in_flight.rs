@@ -73,6 +73,15 @@ impl InFlight {
     }
 }
 
+/// The places of one gather: an extension of its request, until the handler takes them.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// Held until the response has left.
+    pub(super) _gather: Arc<GatherHold>,
+    /// Held until the last call is over; none where no limit of one client holds.
+    pub(super) client: Option<Arc<ClientHold>>,
+}
+
 /// One gather; over when dropped.
 #[derive(Debug)]
 pub(super) struct GatherHold {

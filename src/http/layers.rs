@@ -22,6 +22,8 @@ use super::context::Context;
 use super::cors::allow_origin;
 use super::handlers::refused_method;
 use super::host::check_host;
+use super::in_flight::Places;
+use super::limiter::Path;
 use super::problem::ProblemDetails;
 use super::snapshot::Current;
 use crate::client::Peer;
@@ -138,22 +140,33 @@ fn check_framing(parts: &Parts) -> Result<(), ProblemDetails> {
     Ok(())
 }
 
-/// By the client's address: `[access]`, where a proxy stands between, and the limiter of the path.
-async fn limit(request: Request, next: Next) -> Response {
-    let admitted = match request.extensions().get::<Arc<Context>>() {
-        Some(context) if !context.snapshot.access.admits(context.client) => {
-            Err(ProblemDetails::forbidden())
+/// By the client's address: `[access]`, where a proxy stands between, and the limits of the path.
+async fn limit(mut request: Request, next: Next) -> Response {
+    match admit(&request) {
+        Ok(Some(places)) => {
+            request.extensions_mut().insert(places);
         }
-        Some(context) => match context.snapshot.limiters.of(request.uri().path()) {
-            Some(limiter) => limiter.admit(&request),
-            None => Ok(()),
-        },
-        None => Err(ProblemDetails::internal()),
-    };
-    match admitted {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Ok(None) => {}
+        Err(problem) => return problem.into_response(),
     }
+    next.run(request).await
+}
+
+/// What a request may have of the service: a token of its client's, and places if it gathers.
+fn admit(request: &Request) -> Result<Option<Places>, ProblemDetails> {
+    let context = request.extensions().get::<Arc<Context>>();
+    let context = context.ok_or_else(ProblemDetails::internal)?;
+    if !context.snapshot.access.admits(context.client) {
+        return Err(ProblemDetails::forbidden());
+    }
+    let (path, limiter) = context.snapshot.limiters.of(request.uri().path());
+    let gathers = path == Path::Route && matches!(*request.method(), Method::GET | Method::HEAD);
+    // Before a token is taken: whoever finds no place has had nothing for it.
+    let places = gathers.then(|| context.enter()).transpose()?;
+    if let Some(limiter) = limiter {
+        limiter.admit(context.client)?;
+    }
+    Ok(places)
 }
 
 /// To the routes of the request's own snapshot.

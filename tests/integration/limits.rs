@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::harness::{Answer, Service, Upstream, client, client_builder, route, until};
+use crate::harness::{Answer, Service, Upstream, client, client_builder, route, soon, until};
 
 async fn status_of(client: &reqwest::Client, url: &str, forwarded: &str) -> u16 {
     let request = client.get(url).header("x-forwarded-for", forwarded);
@@ -181,6 +181,41 @@ async fn above_max_in_flight_a_gather_is_refused_at_once() {
         assert_eq!(Answer::of(held.await.unwrap().unwrap()).await.status, 500);
     }
     assert_eq!(service.get("/one").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_gather_that_finds_no_place_costs_its_client_no_token() {
+    let limit = "[rate_limit]\nrequests_per_second = 0.01\nburst = 3\n";
+    for (bound, status) in [("max_in_flight", 503), ("max_in_flight_per_client", 429)] {
+        let (service, upstream) = hanging(&format!("{bound} = 2"), limit).await;
+        let client = client();
+        let url = service.url("/hang?timeout=1500");
+        let held = [
+            tokio::spawn(client.get(&url).send()),
+            tokio::spawn(client.get(&url).send()),
+        ];
+        until(|| upstream.counters.requests_open() == 2).await;
+        for _ in 0..5 {
+            let refused = service.get("/one").await;
+            assert_eq!(refused.status, status, "{refused:?}");
+            assert!(!refused.body.contains("a second"), "{refused:?}");
+        }
+        for held in held {
+            assert_eq!(Answer::of(held.await.unwrap().unwrap()).await.status, 500);
+        }
+        until(|| upstream.counters.requests_open() == 0).await;
+        // The third and last token is still there.
+        let last = soon(async {
+            loop {
+                let answer = service.get("/one").await;
+                if answer.status == 200 || answer.body.contains("a second") {
+                    return answer;
+                }
+            }
+        });
+        assert_eq!(last.await.status, 200);
+        assert!(service.get("/one").await.body.contains("a second"));
+    }
 }
 
 #[tokio::test]

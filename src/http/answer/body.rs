@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::http::in_flight::{ClientHold, GatherHold};
+use crate::http::in_flight::Places;
 use crate::upstream::{Reply, Reservation};
 
 /// Up to this many bytes, one copy is cheaper than several pieces to write.
@@ -17,9 +16,6 @@ const SMALL: usize = 16 * 1024;
 
 /// The most of a body that is handed over at once.
 const FRAME: usize = 64 * 1024;
-
-/// The places that a gather holds until its answer has left.
-pub(in crate::http) type Holds = (GatherHold, Option<Arc<ClientHold>>);
 
 /// The pieces of a body that is being put together.
 #[derive(Default)]
@@ -70,7 +66,7 @@ impl Segments {
     }
 
     /// The finished body.
-    pub(super) fn into_body(self, holds: Holds) -> AnswerBody {
+    pub(super) fn into_body(self, places: Places) -> AnswerBody {
         let length: usize = self.pieces.iter().map(Bytes::len).sum();
         let pieces = if self.pieces.len() > 1 && length <= SMALL {
             let mut joined = BytesMut::with_capacity(length);
@@ -83,7 +79,7 @@ impl Segments {
             pieces,
             left: length as u64,
             _reservations: self.reservations,
-            _holds: holds,
+            _places: places,
         }
     }
 }
@@ -93,7 +89,7 @@ pub(super) struct AnswerBody {
     pieces: VecDeque<Bytes>,
     left: u64,
     _reservations: Vec<Reservation>,
-    _holds: Holds,
+    _places: Places,
 }
 
 impl Body for AnswerBody {

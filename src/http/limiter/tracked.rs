@@ -3,9 +3,17 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+/// How many keys there are in all that share a bound.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    taken: AtomicUsize,
+}
 
 /// Keys seen in this period and in the one before.
 ///
@@ -17,6 +25,7 @@ pub(super) struct Tracked<K> {
     key: PhantomData<K>,
     hasher: RandomState,
     period: Duration,
+    room: Arc<Room>,
     generations: Mutex<Generations>,
 }
 
@@ -28,8 +37,8 @@ struct Generations {
 }
 
 impl<K: Copy + Eq + Hash> Tracked<K> {
-    /// No keys yet; each is forgotten within two periods.
-    pub(super) fn new(period: Duration) -> Self {
+    /// No keys yet; each is forgotten within two periods, and takes a place in `room` until then.
+    pub(super) fn new(period: Duration, room: Arc<Room>) -> Self {
         let (now, before) = (HashSet::new(), HashSet::new());
         let generations = Generations {
             now,
@@ -40,11 +49,13 @@ impl<K: Copy + Eq + Hash> Tracked<K> {
             key: PhantomData,
             hasher: RandomState::new(),
             period,
+            room,
             generations: Mutex::new(generations),
         }
     }
 
-    /// Whether `key` may have a bucket of its own, of at most `most`; notes that it was seen.
+    /// Whether `key` may have a bucket of its own, of at most `most` in the room; notes that it was
+    /// seen.
     pub(super) fn admit(&self, key: K, most: usize) -> bool {
         let key = self.hasher.hash_one(key);
         let mut generations = self.generations.lock();
@@ -52,11 +63,12 @@ impl<K: Copy + Eq + Hash> Tracked<K> {
         if now.contains(&key) {
             return true;
         }
-        if before.remove(&key) || now.len() + before.len() < most {
-            now.insert(key);
-            return true;
+        let known = before.remove(&key);
+        if !known && !self.room.enter(most) {
+            return false;
         }
-        false
+        now.insert(key);
+        true
     }
 
     /// Begins a new period when one is over; true when it did.
@@ -65,6 +77,7 @@ impl<K: Copy + Eq + Hash> Tracked<K> {
         if generations.since.elapsed() < self.period {
             return false;
         }
+        self.room.leave(generations.before.len());
         generations.before = std::mem::take(&mut generations.now);
         generations.since = Instant::now();
         true
@@ -78,13 +91,34 @@ impl<K: Copy + Eq + Hash> Tracked<K> {
     }
 }
 
+impl<K> Drop for Tracked<K> {
+    fn drop(&mut self) {
+        let generations = self.generations.get_mut();
+        self.room
+            .leave(generations.now.len() + generations.before.len());
+    }
+}
+
+impl Room {
+    fn enter(&self, most: usize) -> bool {
+        let one_more = |taken: usize| (taken < most).then_some(taken + 1);
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .is_ok()
+    }
+
+    fn leave(&self, places: usize) {
+        self.taken.fetch_sub(places, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn at_the_limit_known_keys_stay_and_new_ones_find_no_place() {
-        let tracked = Tracked::new(Duration::ZERO);
+        let tracked = Tracked::new(Duration::ZERO, Arc::default());
         assert!(tracked.admit(1, 2) && tracked.admit(2, 2));
         assert!(!tracked.admit(3, 2));
         assert!(tracked.admit(1, 2));
@@ -98,11 +132,22 @@ mod tests {
 
     #[test]
     fn whoever_is_gone_is_forgotten_within_two_periods() {
-        let tracked = Tracked::new(Duration::ZERO);
+        let tracked = Tracked::new(Duration::ZERO, Arc::default());
         for key in 0..1000 {
             assert!(tracked.admit(key, 1000));
         }
         assert!(tracked.turn() && tracked.turn());
         assert_eq!(tracked.len(), 0);
+    }
+
+    #[test]
+    fn limiters_share_the_room_and_give_back_what_they_held() {
+        let room = Arc::new(Room::default());
+        let one = Tracked::new(Duration::ZERO, room.clone());
+        let other = Tracked::new(Duration::ZERO, room);
+        assert!(one.admit(1, 2) && other.admit(1, 2));
+        assert!(!one.admit(2, 2) && !other.admit(2, 2));
+        drop(one);
+        assert!(other.admit(2, 2));
     }
 }

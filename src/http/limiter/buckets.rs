@@ -1,0 +1,153 @@
+//! Token buckets: one for each client, and coarser ones when there are too many clients.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::http::Request;
+use governor::clock::{Clock, DefaultClock, QuantaInstant};
+use governor::middleware::NoOpMiddleware;
+use parking_lot::Mutex;
+use tower_governor::GovernorError;
+use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
+use tower_governor::key_extractor::KeyExtractor;
+
+use super::tracked::{Room, Tracked};
+use crate::client::ClientKey;
+use crate::config::RateLimitSettings;
+use crate::http::context::Context;
+
+/// How often at most the log tells of clients that a dry run would refuse.
+const DRY_RUN_LOGGED: Duration = Duration::from_secs(1);
+/// How many clients there are place for, for each network that late ones share buckets by.
+const CLIENTS_PER_NETWORK: usize = 16;
+/// Networks that new clients share buckets by when there are too many clients (bits).
+const COARSE_IPV4: u8 = 24;
+const COARSE_IPV6: u8 = 48;
+
+/// The places of all limiters together, so that `max_clients` bounds the process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rooms {
+    clients: Arc<Room>,
+    networks: Arc<Room>,
+}
+
+/// What one quota has counted.
+pub(super) struct Buckets {
+    governor: Governor,
+    tracked: Tracked<ClientKey>,
+    /// For networks, when there are too many clients.
+    coarse: Governor,
+    tracked_networks: Tracked<ClientKey>,
+    clock: DefaultClock,
+    by_client: ByClient,
+    /// Admitted by a dry run since the log last said so, and when that was.
+    dry_run: Mutex<(u64, Option<Instant>)>,
+}
+
+impl Buckets {
+    /// Full buckets of this quota, with places in `rooms`.
+    pub(super) fn new(settings: &RateLimitSettings, rooms: &Rooms) -> Self {
+        // By then an empty bucket is full.
+        let period =
+            Duration::from_secs_f64(f64::from(settings.burst) / settings.requests_per_second);
+        Self {
+            governor: governor(settings),
+            tracked: Tracked::new(period, rooms.clients.clone()),
+            coarse: governor(settings),
+            tracked_networks: Tracked::new(period, rooms.networks.clone()),
+            clock: DefaultClock::default(),
+            by_client: ByClient {
+                ipv6_prefix: settings.ipv6_prefix,
+            },
+            dry_run: Mutex::default(),
+        }
+    }
+
+    /// Takes a token of `client`'s, or says how long to wait for one. Above `most` clients new ones
+    /// share what their network has.
+    pub(super) fn take(&self, client: IpAddr, most: usize) -> Result<(), Duration> {
+        let key = self.by_client.key(client);
+        let taken = if self.tracked.admit(key, most) {
+            self.governor.limiter().check_key(&key)
+        } else {
+            let network = ClientKey::network(client, COARSE_IPV4, COARSE_IPV6);
+            let known = self
+                .tracked_networks
+                .admit(network, most.div_ceil(CLIENTS_PER_NETWORK));
+            // With as many networks as clients too, those that are left over are one.
+            let network = if known {
+                network
+            } else {
+                ClientKey::network(client, 0, 0)
+            };
+            self.coarse.limiter().check_key(&network)
+        };
+        taken.map_err(|refused| refused.wait_time_from(self.clock.now()))
+    }
+
+    /// Notes that `client` was admitted over its rate.
+    pub(super) fn log_dry_run(&self, client: IpAddr, limiter: &str) {
+        let key = self.by_client.key(client);
+        let mut dry_run = self.dry_run.lock();
+        dry_run.0 += 1;
+        if dry_run
+            .1
+            .is_none_or(|logged| logged.elapsed() >= DRY_RUN_LOGGED)
+        {
+            let requests = std::mem::take(&mut dry_run.0);
+            dry_run.1 = Some(Instant::now());
+            tracing::warn!(client.key = %key, limiter, requests, "over their rate, admitted by dry_run");
+        }
+    }
+
+    /// Forgets clients whose bucket is full again.
+    pub(super) fn sweep(&self) {
+        if self.tracked.turn() {
+            self.governor.limiter().retain_recent();
+            self.governor.limiter().shrink_to_fit();
+        }
+        if self.tracked_networks.turn() {
+            self.coarse.limiter().retain_recent();
+            self.coarse.limiter().shrink_to_fit();
+        }
+    }
+}
+
+type Governor = GovernorConfig<ByClient, NoOpMiddleware<QuantaInstant>>;
+
+/// The key of the client that the outermost layer found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct ByClient {
+    ipv6_prefix: u8,
+}
+
+impl KeyExtractor for ByClient {
+    type Key = ClientKey;
+
+    fn extract<T>(&self, request: &Request<T>) -> Result<Self::Key, GovernorError> {
+        let context = request.extensions().get::<Arc<Context>>();
+        let context = context.ok_or(GovernorError::UnableToExtractKey)?;
+        Ok(self.key(context.client))
+    }
+}
+
+impl ByClient {
+    fn key(self, client: IpAddr) -> ClientKey {
+        ClientKey::new(client, self.ipv6_prefix)
+    }
+}
+
+fn governor(settings: &RateLimitSettings) -> Governor {
+    let key = ByClient {
+        ipv6_prefix: settings.ipv6_prefix,
+    };
+    // The builder's own `per_second(n)` means one token every n seconds.
+    let period = Duration::from_secs_f64(1.0 / settings.requests_per_second);
+    GovernorConfigBuilder::default()
+        .period(period)
+        .burst_size(settings.burst)
+        .key_extractor(key)
+        .finish()
+        .expect("settings have a burst of at least 1 and a rate of at most a million")
+}
