@@ -13,6 +13,7 @@ mod limiter;
 mod openapi;
 mod parameters;
 mod problem;
+mod record;
 mod route;
 mod routes;
 mod snapshot;

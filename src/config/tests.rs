@@ -79,6 +79,7 @@ fn the_defaults_that_the_demonstration_shows_as_comments_are_the_defaults() {
         .lines()
         .filter(|line| {
             ![
+                "# file",
                 "# url",
                 "# headers",
                 "# allow",

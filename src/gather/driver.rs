@@ -47,6 +47,10 @@ pub trait Branches {
     /// Starts a branch only because others are slow; none when it must be held back.
     fn hedge(&mut self, branch: usize) -> Option<Self::Call>;
 
+    /// Hears of every branch when the gather is over, or when nobody waits for it any more; what
+    /// still runs then is handed to [`Branches::linger`].
+    fn over(&mut self, _branches: &[Branch<Self::Reply, Self::Failure>]) {}
+
     /// Takes a call whose branch is over (its gather ended, or its own time did) but which is not done.
     fn linger(&mut self, branch: usize, call: Self::Call);
 }
@@ -310,9 +314,19 @@ impl<'a, B: Branches> Open<'a, B> {
                 });
             }
         }
+        self.running.branches.over(&self.branches);
         Gathered {
             verdict,
-            branches: self.branches,
+            branches: std::mem::take(&mut self.branches),
+        }
+    }
+}
+
+impl<B: Branches> Drop for Open<'_, B> {
+    fn drop(&mut self) {
+        // A gather that was closed has given its branches away, and no plan is without branches.
+        if !self.branches.is_empty() {
+            self.running.branches.over(&self.branches);
         }
     }
 }

@@ -124,7 +124,7 @@ fn failed_branches(route: &Route, gathered: &Gathered) -> Vec<FailedBranch> {
 }
 
 /// Why a branch is missing, if it is.
-fn failure_of(outcome: &Outcome<Reply, Failure>) -> Option<Failure> {
+pub(super) fn failure_of(outcome: &Outcome<Reply, Failure>) -> Option<Failure> {
     match outcome {
         Outcome::Failed(failure) => Some(*failure),
         Outcome::TimedOut => Some(Failure::of(Kind::Timeout)),

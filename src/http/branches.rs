@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::context::Context;
@@ -11,14 +11,16 @@ use super::layers::X_REQUEST_ID;
 use super::parameters::Parameters;
 use super::problem::ProblemDetails;
 use super::route::Route;
-use super::trace::TRACEPARENT;
-use crate::gather::Branches;
+use super::trace::{TRACEPARENT, Trace};
+use crate::config::AccessLog;
+use crate::gather::{Branch, Branches};
 use crate::upstream::{Call, Failure, Reply, Request};
 
 /// The calls that a gather may make, all of them ready to start.
 pub(super) struct RouteCalls {
     route: Arc<Route>,
     requests: Vec<Request>,
+    context: Arc<Context>,
     /// The client's place, held until the last call is over.
     client: Option<Arc<ClientHold>>,
 }
@@ -30,15 +32,21 @@ impl RouteCalls {
     /// 400 when a parameter cannot be put into a target.
     pub(super) fn new(
         route: &Arc<Route>,
-        context: &Context,
+        context: &Arc<Context>,
         parameters: &Parameters<'_>,
         client: Option<Arc<ClientHold>>,
     ) -> Result<Self, ProblemDetails> {
+        let spans = Trace::new_spans();
         let branches = 0..route.settings.branches.len();
-        let requests = branches.map(|branch| request(route, branch, context, parameters));
+        let requests = branches.map(|branch| {
+            let trace = context.trace.header(spans + branch as u64);
+            request(route, branch, context, parameters, trace)
+        });
+        context.record.begin(route, parameters.deadline, spans);
         Ok(Self {
             requests: requests.collect::<Result<_, _>>()?,
             route: route.clone(),
+            context: context.clone(),
             client,
         })
     }
@@ -69,8 +77,16 @@ impl Branches for RouteCalls {
         allowed.then(|| upstream.call_with(permit, self.request(branch)))
     }
 
-    fn linger(&mut self, _branch: usize, call: Call) {
-        call.linger(self.client.clone());
+    fn over(&mut self, branches: &[Branch<Reply, Failure>]) {
+        if self.context.snapshot.access_log != AccessLog::Off {
+            self.context.record.end(branches);
+        }
+    }
+
+    fn linger(&mut self, branch: usize, call: Call) {
+        if call.linger(self.client.clone()) {
+            self.context.record.linger(branch);
+        }
     }
 }
 
@@ -79,6 +95,7 @@ fn request(
     branch: usize,
     context: &Context,
     parameters: &Parameters<'_>,
+    trace: HeaderValue,
 ) -> Result<Request, ProblemDetails> {
     let (settings, _) = route.branch(branch);
     let query = parameters.query_for(settings)?;
@@ -88,7 +105,7 @@ fn request(
         .map_err(|bad| ProblemDetails::bad_parameter(&bad.name, bad.reason))?;
     let mut headers = HeaderMap::with_capacity(8 + settings.forward_headers.len());
     headers.insert(X_REQUEST_ID, context.request_id.clone());
-    headers.insert(TRACEPARENT, context.trace.span());
+    headers.insert(TRACEPARENT, trace);
     for name in &settings.forward_headers {
         for value in parameters.headers.get_all(name) {
             headers.append(name.clone(), value.clone());

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::in_flight::Places;
 use super::problem::ProblemDetails;
+use super::record::Record;
 use super::snapshot::Snapshot;
 use super::trace::Trace;
 use crate::client::{ClientKey, identify};
@@ -28,6 +29,8 @@ pub(super) struct Context {
     pub(super) request_id: HeaderValue,
     /// The trace that calls are part of.
     pub(super) trace: Trace,
+    /// What its line in the access log tells of it.
+    pub(super) record: Record,
 }
 
 impl Context {
@@ -52,6 +55,7 @@ impl Context {
             client,
             request_id,
             trace,
+            record: Record::default(),
         })
     }
 

@@ -25,6 +25,7 @@ use super::host::check_host;
 use super::in_flight::Places;
 use super::limiter::Path;
 use super::problem::ProblemDetails;
+use super::record::Open;
 use super::snapshot::Current;
 use crate::client::Peer;
 
@@ -65,6 +66,8 @@ async fn arrive(State(current): State<Current>, mut request: Request, next: Next
         return ProblemDetails::internal().into_response();
     };
     let context = Context::new(current.load_full(), peer.ip(), request.headers());
+    // From here on, a request that is dropped has its line in the log.
+    let open = Open::new(&context, &request);
     let origin = request.headers().get(ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
     request.extensions_mut().insert(context.clone());
@@ -80,7 +83,7 @@ async fn arrive(State(current): State<Current>, mut request: Request, next: Next
         origin.as_ref(),
         headers,
     );
-    response
+    open.answer(response)
 }
 
 /// The answer to a HEAD: as long as that to a GET, and without a byte of it (RFC 9110 section 9.3.2).
@@ -95,10 +98,8 @@ fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-fn caught(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("of no text"), "a request met a bug");
+/// What it was, the panic hook has told.
+fn caught(_panic: Box<dyn Any + Send>) -> Response {
     ProblemDetails::internal().into_response()
 }
 

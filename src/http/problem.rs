@@ -80,6 +80,13 @@ impl ProblemKind {
         }
     }
 
+    /// The word for it in logs: the last part of the URN.
+    pub(super) fn word(self) -> &'static str {
+        self.urn()
+            .strip_prefix("urn:gatherd:")
+            .unwrap_or("forbidden")
+    }
+
     /// The `title` member: the same for every problem of the kind.
     fn title(self) -> &'static str {
         match self {
@@ -191,6 +198,8 @@ impl IntoResponse for ProblemDetails {
         let body = serde_json::to_vec(&members).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
+        // For the log.
+        response.extensions_mut().insert(self.kind);
         let headers = response.headers_mut();
         let content_type = HeaderValue::from_static("application/problem+json");
         headers.insert(CONTENT_TYPE, content_type);

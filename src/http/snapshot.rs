@@ -12,7 +12,9 @@ use super::in_flight::InFlight;
 use super::limiter::Limiters;
 use super::route::Route;
 use super::routes::router;
-use crate::config::{AccessSettings, ClientSettings, Problems, ServerSettings, Settings};
+use crate::config::{
+    AccessLog, AccessSettings, ClientSettings, Problems, ServerSettings, Settings,
+};
 use crate::upstream::{Common, Upstream};
 
 /// How often at most the log warns of forwarding headers that are not believed.
@@ -29,6 +31,9 @@ pub struct Snapshot {
     pub(super) limiters: Limiters,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) router: Router,
+    pub(super) access_log: AccessLog,
+    /// By path, for requests that never reach the router.
+    routes: matchit::Router<Arc<Route>>,
     upstreams: Vec<Arc<Upstream>>,
     /// When the log last warned of forwarding headers that are not believed.
     warned: Arc<Mutex<Option<Instant>>>,
@@ -66,8 +71,11 @@ impl Snapshot {
         let routes = settings.routes.iter();
         let failure_status = settings.server.failure_status;
         let routes = routes.map(|route| Arc::new(Route::new(route, &upstreams, failure_status)));
+        let routes: Vec<_> = routes.collect();
         Ok(Self {
-            router: router(routes),
+            router: router(routes.iter().cloned()),
+            access_log: settings.log.access,
+            routes: by_path(&routes),
             access: settings.access.clone(),
             clients: settings.clients.clone(),
             limiters: Limiters::new(settings, before.map(|before| &before.limiters)),
@@ -80,6 +88,11 @@ impl Snapshot {
                 .map(|before| before.warned.clone())
                 .unwrap_or_default(),
         })
+    }
+
+    /// The route that has this path.
+    pub(super) fn route(&self, path: &str) -> Option<&Arc<Route>> {
+        self.routes.at(path).ok().map(|found| found.value)
     }
 
     /// Says now and then that somebody sends `X-Forwarded-For` who is not believed: an attacker, or
@@ -96,4 +109,13 @@ impl Snapshot {
     pub fn sweep(&self) {
         self.limiters.sweep();
     }
+}
+
+fn by_path(routes: &[Arc<Route>]) -> matchit::Router<Arc<Route>> {
+    let mut by_path = matchit::Router::new();
+    for route in routes {
+        // Paths have been checked for conflicts.
+        let _ = by_path.insert(route.settings.path.to_string(), route.clone());
+    }
+    by_path
 }

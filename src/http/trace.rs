@@ -1,6 +1,6 @@
 //! W3C Trace Context: which trace a request and its calls belong to.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -44,14 +44,18 @@ impl Trace {
         })
     }
 
-    /// The trace's id, 32 hexadecimal digits.
+    /// The trace's id as a header.
     pub(super) fn id(self) -> HeaderValue {
-        header(&format!("{:032x}", self.id))
+        header(&self.to_string())
     }
 
-    /// The header of one call: the trace with a span of its own.
-    pub(super) fn span(self) -> HeaderValue {
-        let span = fastrand::u64(1..);
+    /// The first of as many new spans as a gather has branches; the others' numbers follow it.
+    pub(super) fn new_spans() -> u64 {
+        fastrand::u64(1..u64::from(u32::MAX) << 32)
+    }
+
+    /// The header of one call: the trace, with its span as the parent.
+    pub(super) fn header(self, span: u64) -> HeaderValue {
         let mut text = String::with_capacity(55);
         // Writing to a string cannot fail.
         let _ = write!(
@@ -61,6 +65,13 @@ impl Trace {
             u8::from(self.sampled)
         );
         header(&text)
+    }
+}
+
+/// The id, 32 hexadecimal digits.
+impl fmt::Display for Trace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", self.id)
     }
 }
 
@@ -83,7 +94,8 @@ mod tests {
     fn continued(value: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, value.parse().unwrap());
-        Trace::continued(&headers).map(|trace| trace.span().to_str().unwrap().to_owned())
+        let header = Trace::continued(&headers)?.header(Trace::new_spans());
+        Some(header.to_str().unwrap().to_owned())
     }
 
     #[test]

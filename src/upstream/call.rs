@@ -204,9 +204,10 @@ fn checked(body: Bytes, select: Option<&str>) -> Option<Bytes> {
 impl Call {
     /// Reads the reply to its end in the background, discarding it, for at most the upstream's
     /// `linger`. A call that still waits for its permit just ends. `held` is dropped with the call.
-    pub fn linger(self, held: impl Send + 'static) {
+    /// Says whether it is read on.
+    pub fn linger(self, held: impl Send + 'static) -> bool {
         if !self.progress.has_permit.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         self.progress.unwanted.store(true, Ordering::Relaxed);
         let limit: Duration = self.upstream.settings.linger;
@@ -216,6 +217,7 @@ impl Call {
             let _ = timeout(limit, self.exchange).await;
             drop(held);
         });
+        true
     }
 }
 

@@ -1,5 +1,6 @@
 //! A client that speaks TLS and nothing else: every byte of HTTP is the test's own.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +32,13 @@ pub(crate) async fn tls(service: &Service, protocol: &str) -> Option<Tls> {
 
 /// The same over a connection that is there.
 pub(crate) async fn tls_over(service: &Service, stream: TcpStream, protocol: &str) -> Option<Tls> {
+    tls_within(service.directory.path(), stream, protocol).await
+}
+
+/// The same with a service whose certificate is in `directory`.
+pub(crate) async fn tls_within(directory: &Path, stream: TcpStream, protocol: &str) -> Option<Tls> {
     let mut roots = RootCertStore::empty();
-    let file = service.directory.path().join("cert.pem");
+    let file = directory.join("cert.pem");
     let certificate = CertificateDer::from_pem_file(file).expect("the service's certificate");
     roots.add(certificate).expect("a certificate to trust");
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -7,6 +7,7 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod access;
 mod answers;
 mod branches;
 mod climbing;
@@ -26,6 +27,8 @@ mod lab;
 mod limiter;
 mod limits;
 mod linger;
+mod log_files;
+mod logged;
 mod nginx;
 mod permits;
 mod process;

@@ -110,18 +110,26 @@ impl Running {
         panic!("it ended without saying {text:?}: {:#?}", self.seen);
     }
 
-    /// The field `address` of the next JSON line whose message contains `text`.
+    /// The field `address` of the next line whose message contains `text`.
     pub(crate) async fn address(&mut self, text: &str) -> String {
         let line = self.line(text).await;
+        if let Some((_, address)) = line.split_once("address=") {
+            return address.to_owned();
+        }
         let fields: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
         fields["address"].as_str().expect("an address").to_owned()
     }
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("it runs");
         let id = Pid::from_raw(id.try_into().expect("a process id")).expect("not 0");
-        kill_process(id, Signal::TERM).expect("it is ours");
+        kill_process(id, signal).expect("it is ours");
     }
 
     /// The exit code, when it has ended; none if a signal ended it.

@@ -1,0 +1,348 @@
+//! The access log: one line for each request, written when it is over, however that came about.
+//!
+//! A request is over when the last byte of its answer was handed to the connection, or when the
+//! connection ended first. Which of these, the guard [`Open`] sees by being dropped.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+use std::time::Duration;
+
+use ::http::{Method, Request, StatusCode, Uri, Version};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::answer::{failure_of, milliseconds};
+use super::context::Context;
+use super::problem::ProblemKind;
+use super::route::Route;
+use crate::config::AccessLog;
+use crate::gather::{Branch, Outcome};
+use crate::upstream::{Failure, Reply};
+
+/// Of a client that left before its answer (as nginx has it); never sent.
+const CLIENT_LEFT: u16 = 499;
+
+/// The most that a line has of a path that no route has, and of a method that nobody knows.
+const SHOWN: usize = 256;
+
+/// What the handler learns of a request, for its line.
+#[derive(Default)]
+pub(super) struct Record(Mutex<Gather>);
+
+/// What became of the gather, if there was one.
+#[derive(Default)]
+struct Gather {
+    route: Option<Arc<Route>>,
+    deadline: Option<Instant>,
+    branches: Vec<BranchRecord>,
+    /// The span of the first branch's call; the others' follow.
+    first_span: u64,
+    /// Bit by bit, which branches linger; there are at most 64.
+    lingers: u64,
+}
+
+struct BranchRecord {
+    word: &'static str,
+    status: Option<u16>,
+    elapsed: Option<Duration>,
+    hedged: bool,
+}
+
+impl Record {
+    /// The gather begins.
+    pub(super) fn begin(&self, route: &Arc<Route>, deadline: Instant, first_span: u64) {
+        let mut gather = self.0.lock();
+        gather.route = Some(route.clone());
+        gather.deadline = Some(deadline);
+        gather.first_span = first_span;
+    }
+
+    /// The gather is over, or nobody waits for it any more.
+    pub(super) fn end(&self, branches: &[Branch<Reply, Failure>]) {
+        let records = branches.iter().map(BranchRecord::of);
+        self.0.lock().branches = records.collect();
+    }
+
+    /// The call of a branch is read on.
+    pub(super) fn linger(&self, branch: usize) {
+        self.0.lock().lingers |= 1 << (branch % 64);
+    }
+}
+
+impl BranchRecord {
+    fn of(branch: &Branch<Reply, Failure>) -> Self {
+        let failure = failure_of(&branch.outcome);
+        let (word, status) = match (&branch.outcome, failure) {
+            (Outcome::Succeeded(reply), _) => ("ok", Some(reply.status)),
+            (_, Some(failure)) => (failure.kind.name(), failure.status),
+            (Outcome::NotStarted, None) => ("not_started", None),
+            (_, None) => ("unfinished", None),
+        };
+        let end = branch.started.filter(|_| word == "unfinished");
+        Self {
+            word,
+            status,
+            elapsed: match end {
+                Some(started) => Some(started.elapsed()),
+                None => branch.started.map(|_| branch.elapsed),
+            },
+            hedged: branch.hedged,
+        }
+    }
+}
+
+/// A request that is not over yet; its line is written when this is dropped.
+pub(super) struct Open {
+    context: Arc<Context>,
+    method: Method,
+    version: Version,
+    uri: Uri,
+    answer: Option<Answer>,
+}
+
+/// What was answered.
+struct Answer {
+    status: StatusCode,
+    outcome: &'static str,
+    at: Instant,
+    bytes: u64,
+    is_whole: bool,
+}
+
+impl Open {
+    /// A request that has arrived.
+    pub(super) fn new<B>(context: &Arc<Context>, request: &Request<B>) -> Self {
+        Self {
+            context: context.clone(),
+            method: request.method().clone(),
+            version: request.version(),
+            uri: request.uri().clone(),
+            answer: None,
+        }
+    }
+
+    /// It is answered; over when the body has left.
+    pub(super) fn answer(mut self, response: Response) -> Response {
+        let kind = response.extensions().get::<ProblemKind>().copied();
+        if kind == Some(ProblemKind::Internal) {
+            let request_id = self.context.request_id.to_str().unwrap_or_default();
+            tracing::error!(request_id, "a request met a bug");
+        }
+        let gathers = || self.context.record.0.lock().route.is_some();
+        self.answer = Some(Answer {
+            status: response.status(),
+            outcome: match kind {
+                Some(kind) => kind.word(),
+                None if gathers() => "gathered",
+                None => "answered",
+            },
+            at: Instant::now(),
+            bytes: 0,
+            is_whole: false,
+        });
+        response.map(|body| {
+            let is_whole = body.is_end_stream();
+            let mut body = Leaving { body, open: self };
+            body.note(0, is_whole);
+            Body::new(body)
+        })
+    }
+
+    fn is_wanted(&self, status: u16) -> bool {
+        match self.context.snapshot.access_log {
+            AccessLog::All => true,
+            AccessLog::Errors => status >= 400,
+            AccessLog::Off => false,
+        }
+    }
+
+    fn log(&self, status: u16) {
+        let context = &*self.context;
+        let gather = context.record.0.lock();
+        let path = self.uri.path();
+        let route = gather.route.as_ref();
+        let route = route.or_else(|| context.snapshot.route(path));
+        let settings = route.map(|route| &route.settings);
+        let answer = self.answer.as_ref();
+        let outcome = answer.filter(|answer| answer.is_whole);
+        let left = gather.deadline.zip(answer).map(|(deadline, answer)| {
+            let left = deadline.saturating_duration_since(answer.at);
+            milliseconds(left)
+        });
+        let branches = route.filter(|_| !gather.branches.is_empty());
+        let branches = branches.map(|route| Branches(&gather, route));
+        tracing::info!(
+            target: "gatherd::access",
+            client = %context.client,
+            method = start(self.method.as_str()),
+            route = settings.map(|settings| settings.path.as_ref()),
+            path = settings.is_none().then(|| start(path)),
+            protocol = ?self.version,
+            policy = settings.map(|settings| settings.policy.name()),
+            status,
+            outcome = outcome.map_or("client-left", |answer| answer.outcome),
+            body_bytes = answer.map_or(0, |answer| answer.bytes),
+            duration_ms = exact_milliseconds(context.arrived.elapsed()),
+            deadline_left_ms = left,
+            request_id = context.request_id.to_str().unwrap_or_default(),
+            trace_id = %context.trace,
+            branches = branches.map(tracing::field::debug),
+            "request"
+        );
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let status = self.answer.as_ref().map(|answer| answer.status.as_u16());
+        let status = status.unwrap_or(CLIENT_LEFT);
+        if self.is_wanted(status) {
+            self.log(status);
+        }
+    }
+}
+
+/// The beginning of what may be long.
+fn start(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SHOWN)]
+}
+
+/// To the microsecond.
+#[expect(clippy::cast_precision_loss, reason = "exact for 285 years")]
+fn exact_milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// The body of an answer on its way.
+struct Leaving {
+    body: Body,
+    open: Open,
+}
+
+impl Leaving {
+    fn note(&mut self, bytes: usize, is_whole: bool) {
+        if let Some(answer) = &mut self.open.answer {
+            answer.bytes += bytes as u64;
+            answer.is_whole |= is_whole;
+        }
+    }
+}
+
+impl http_body::Body for Leaving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(task));
+        let data = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let bytes = data.map_or(0, Bytes::len);
+        let is_whole = frame.is_none() || self.body.is_end_stream();
+        self.note(bytes, is_whole);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The branches of a line: JSON, and in the alternate form (`{:#?}`) words for people. Their names are
+/// plain words and need no escaping.
+struct Branches<'a>(&'a Gather, &'a Route);
+
+impl fmt::Debug for Branches<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_text = formatter.alternate();
+        formatter.write_str("[")?;
+        for (index, branch) in self.0.branches.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(if is_text { "; " } else { "," })?;
+            }
+            if is_text {
+                self.text(index, branch, formatter)?;
+            } else {
+                self.json(index, branch, formatter)?;
+            }
+        }
+        formatter.write_str("]")
+    }
+}
+
+impl Branches<'_> {
+    fn json(
+        &self,
+        index: usize,
+        branch: &BranchRecord,
+        formatter: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        let (settings, upstream) = self.1.branch(index);
+        write!(
+            formatter,
+            r#"{{"branch":"{}","upstream":"{}","kind":"{}""#,
+            settings.name,
+            upstream.settings().name,
+            branch.word
+        )?;
+        if let Some(status) = branch.status {
+            write!(formatter, r#","status":{status}"#)?;
+        }
+        if let Some(elapsed) = branch.elapsed {
+            write!(
+                formatter,
+                r#","duration_ms":{},"hedged":{},"lingered":{},"span_id":"{:016x}""#,
+                exact_milliseconds(elapsed),
+                branch.hedged,
+                self.lingers(index),
+                self.span(index)
+            )?;
+        }
+        formatter.write_str("}")
+    }
+
+    fn text(
+        &self,
+        index: usize,
+        branch: &BranchRecord,
+        formatter: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        let (settings, upstream) = self.1.branch(index);
+        let upstream = &upstream.settings().name;
+        write!(formatter, "{} {upstream} {}", settings.name, branch.word)?;
+        if let Some(status) = branch.status {
+            write!(formatter, " {status}")?;
+        }
+        if let Some(elapsed) = branch.elapsed {
+            write!(formatter, " {}ms", exact_milliseconds(elapsed))?;
+        }
+        if branch.hedged {
+            formatter.write_str(" hedged")?;
+        }
+        if self.lingers(index) {
+            formatter.write_str(" lingered")?;
+        }
+        Ok(())
+    }
+
+    fn lingers(&self, index: usize) -> bool {
+        self.0.lingers >> (index % 64) & 1 == 1
+    }
+
+    fn span(&self, index: usize) -> u64 {
+        self.0.first_span + index as u64
+    }
+}
