@@ -1,48 +1,49 @@
-//! The table of all connections: who may have one, and who gives way when there are too many.
+//! Who may have a connection, and who gives way when there are too many.
 
-use std::collections::{HashMap, VecDeque};
+mod table;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
+use self::table::Table;
 use super::activity::Activity;
+use super::descriptors;
 use crate::client::ClientKey;
 use crate::config::{AccessSettings, ClientSettings, RateLimitSettings, Settings};
 use crate::metrics::{EdgeMetrics, Limit, Metrics};
 
-/// Handshakes at once. They cost most of what a connection costs, and a stalled one lasts long.
-/// As many as the kernel queues, so that a burst of honest newcomers is let in whole.
-const MOST_HANDSHAKES: usize = 4096;
-/// Idle connections that are picked in one pass over the table.
-const PICKED_AT_ONCE: usize = 64;
+/// Idle connections that are closed at once when the process has no descriptor left.
+const CLOSED_FOR_DESCRIPTORS: usize = 16;
 
 /// All connections of the process.
 pub struct Connections {
+    limits: ArcSwap<Limits>,
+    metrics: Arc<EdgeMetrics>,
+    table: Mutex<Table>,
+}
+
+/// What of the settings they go by.
+struct Limits {
     access: AccessSettings,
     trusted: Vec<IpNet>,
     clients: ClientSettings,
     most: usize,
     most_per_client: usize,
-    rate: Option<DefaultKeyedRateLimiter<ClientKey>>,
-    metrics: Arc<EdgeMetrics>,
-    table: Mutex<Table>,
+    rate: Option<Arc<Rate>>,
 }
 
-#[derive(Default)]
-struct Table {
-    open: HashMap<u64, Arc<Activity>>,
-    next: u64,
-    per_client: HashMap<ClientKey, usize>,
-    /// Idle ones to give way, the longest idle first, each with since when it was when picked.
-    picked: VecDeque<(Instant, Arc<Activity>)>,
-    /// In the order of accept; those that are past their handshake are skipped.
-    handshakes: VecDeque<Arc<Activity>>,
+/// New connections of each peer.
+struct Rate {
+    quota: Quota,
+    ipv6_prefix: u8,
+    limiter: DefaultKeyedRateLimiter<ClientKey>,
 }
 
 /// Why a connection is refused.
@@ -74,17 +75,19 @@ impl Connections {
     /// An empty table with the limits of these settings.
     #[must_use]
     pub fn new(settings: &Settings, metrics: &Metrics) -> Arc<Self> {
-        let limit = settings.rate_limit.as_ref();
         Arc::new(Self {
-            access: settings.access.clone(),
-            trusted: settings.server.trusted_proxies.clone(),
-            clients: settings.clients.clone(),
-            most: settings.server.max_connections,
-            most_per_client: settings.server.max_connections_per_client,
-            rate: limit.and_then(quota).map(RateLimiter::keyed),
+            limits: ArcSwap::from_pointee(Limits::new(settings, None)),
             metrics: metrics.edge.clone(),
             table: Mutex::default(),
         })
+    }
+
+    /// Goes by these settings from now on. Connections that are there stay; what peers have opened
+    /// counts on where the rate is the same.
+    pub fn update(&self, settings: &Settings) {
+        let before = self.limits.load();
+        let limits = Limits::new(settings, before.rate.as_ref());
+        self.limits.store(Arc::new(limits));
     }
 
     /// A place for a connection from `peer`.
@@ -94,27 +97,35 @@ impl Connections {
     }
 
     fn place(self: &Arc<Self>, peer: SocketAddr) -> Result<Place, Refusal> {
+        let limits = self.limits.load();
         let address = peer.ip().to_canonical();
-        if !self.access.admits(address) {
+        if !limits.access.admits(address) {
             return Err(Refusal::Access);
         }
-        let client = if self.is_free(address) {
-            None
-        } else {
-            Some(self.key(address))
-        };
-        if let (Some(rate), Some(client)) = (&self.rate, &client)
-            && rate.check_key(client).is_err()
+        let client = limits.client(address);
+        if let (Some(rate), Some(client)) = (&limits.rate, &client)
+            && rate.limiter.check_key(client).is_err()
         {
             return Err(Refusal::Rate);
         }
-        let client = client.map(|client| self.count(client)).transpose()?;
-        let activity = self.table.lock().enter(self.most).ok_or(Refusal::Full)?;
+        let most = limits.most_per_client;
+        let client = client.map(|client| self.count(client, most)).transpose()?;
+        let activity = self.table.lock().enter(limits.most);
         Ok(Place {
             connections: self.clone(),
-            activity,
+            activity: activity.ok_or(Refusal::Full)?,
             _client: client,
         })
+    }
+
+    /// The longest idle connections give way, since the process has no descriptor left.
+    pub(super) fn spare_descriptors(&self) {
+        let mut table = self.table.lock();
+        for _ in 0..CLOSED_FOR_DESCRIPTORS {
+            if table.close_longest_idle().is_none() {
+                break;
+            }
+        }
     }
 
     /// Counts a connection whose source a PROXY header names.
@@ -127,43 +138,34 @@ impl Connections {
     }
 
     fn place_of_source(self: &Arc<Self>, source: IpAddr) -> Result<Option<Counted>, Refusal> {
+        let limits = self.limits.load();
         let source = source.to_canonical();
-        if !self.access.admits(source) {
+        if !limits.access.admits(source) {
             return Err(Refusal::Access);
         }
-        if self.is_free(source) {
-            return Ok(None);
-        }
-        self.count(self.key(source)).map(Some)
+        let client = limits.client(source);
+        client
+            .map(|client| self.count(client, limits.most_per_client))
+            .transpose()
     }
 
     /// Whether `peer` may say in a PROXY header whom it speaks for.
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted
-            .iter()
-            .any(|net| net.contains(&peer.to_canonical()))
+        self.limits.load().trusts(peer.to_canonical())
     }
 
     /// Forgets peers that have opened no connection lately.
     pub fn sweep(&self) {
-        if let Some(rate) = &self.rate {
-            rate.retain_recent();
-            rate.shrink_to_fit();
+        if let Some(rate) = &self.limits.load().rate {
+            rate.limiter.retain_recent();
+            rate.limiter.shrink_to_fit();
         }
     }
 
-    fn is_free(&self, address: IpAddr) -> bool {
-        self.trusts(address) || self.clients.is_exempt(address)
-    }
-
-    fn key(&self, address: IpAddr) -> ClientKey {
-        ClientKey::new(address, self.clients.ipv6_prefix)
-    }
-
-    fn count(self: &Arc<Self>, client: ClientKey) -> Result<Counted, Refusal> {
+    fn count(self: &Arc<Self>, client: ClientKey, most: usize) -> Result<Counted, Refusal> {
         let mut table = self.table.lock();
         let count = table.per_client.entry(client).or_default();
-        if *count >= self.most_per_client {
+        if *count >= most {
             return Err(Refusal::PerClient);
         }
         *count += 1;
@@ -174,78 +176,44 @@ impl Connections {
     }
 }
 
+impl Limits {
+    fn new(settings: &Settings, before: Option<&Arc<Rate>>) -> Self {
+        let ipv6_prefix = settings.clients.ipv6_prefix;
+        let quota = settings.rate_limit.as_ref().and_then(quota);
+        let rate = quota.map(|quota| match before {
+            Some(rate) if rate.quota == quota && rate.ipv6_prefix == ipv6_prefix => rate.clone(),
+            _ => Arc::new(Rate {
+                quota,
+                ipv6_prefix,
+                limiter: RateLimiter::keyed(quota),
+            }),
+        });
+        Self {
+            access: settings.access.clone(),
+            trusted: settings.server.trusted_proxies.clone(),
+            clients: settings.clients.clone(),
+            most: descriptors::most_connections(settings),
+            most_per_client: settings.server.max_connections_per_client,
+            rate,
+        }
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whose limits hold for a peer or source; none for those that are free of them.
+    fn client(&self, address: IpAddr) -> Option<ClientKey> {
+        let free = self.trusts(address) || self.clients.is_exempt(address);
+        (!free).then(|| ClientKey::new(address, self.clients.ipv6_prefix))
+    }
+}
+
 /// None when it is switched off by a rate of nothing.
 fn quota(limit: &RateLimitSettings) -> Option<Quota> {
     let period = Duration::from_secs_f64(1.0 / limit.connections_per_second);
     let burst = NonZeroU32::new(limit.connection_burst)?;
     Some(Quota::with_period(period)?.allow_burst(burst))
-}
-
-impl Table {
-    fn enter(&mut self, most: usize) -> Option<Arc<Activity>> {
-        if self.open.len() >= most {
-            self.close_longest_idle()?;
-        }
-        self.bound_handshakes();
-        let activity = Arc::new(Activity::new(self.next));
-        self.next += 1;
-        self.open.insert(activity.id, activity.clone());
-        self.handshakes.push_back(activity.clone());
-        Some(activity)
-    }
-
-    /// Closes the connection that has been idle for longest, if any is.
-    fn close_longest_idle(&mut self) -> Option<()> {
-        let idle = self.next_picked().or_else(|| self.pick())?;
-        self.close(&idle);
-        Some(())
-    }
-
-    /// Looks for idle connections, and gives the one that has been idle for longest.
-    fn pick(&mut self) -> Option<Arc<Activity>> {
-        // One pass picks several, so that a full table is not searched for every newcomer.
-        let idle = self
-            .open
-            .values()
-            .filter_map(|one| Some((one.idle_since()?, one.clone())));
-        let mut idle: Vec<_> = idle.collect();
-        idle.sort_unstable_by_key(|(since, one)| (*since, one.id));
-        idle.truncate(PICKED_AT_ONCE);
-        self.picked = idle.into();
-        self.next_picked()
-    }
-
-    /// The next that is still idle since when it was picked.
-    fn next_picked(&mut self) -> Option<Arc<Activity>> {
-        while let Some((since, one)) = self.picked.pop_front() {
-            if self.open.contains_key(&one.id) && one.idle_since() == Some(since) {
-                return Some(one);
-            }
-        }
-        None
-    }
-
-    /// Its place is free at once; its task ends it as soon as it runs.
-    fn close(&mut self, activity: &Activity) {
-        self.open.remove(&activity.id);
-        activity.close();
-    }
-
-    /// The oldest handshake gives way when there are too many.
-    fn bound_handshakes(&mut self) {
-        let is_over = |one: &Arc<Activity>| !one.is_handshaking() || one.is_closing();
-        while self.handshakes.front().is_some_and(is_over) {
-            self.handshakes.pop_front();
-        }
-        if self.handshakes.len() >= MOST_HANDSHAKES {
-            self.handshakes.retain(|one| !is_over(one));
-        }
-        if self.handshakes.len() >= MOST_HANDSHAKES
-            && let Some(oldest) = self.handshakes.pop_front()
-        {
-            self.close(&oldest);
-        }
-    }
 }
 
 /// A connection's place in the table; free again when dropped.
@@ -285,21 +253,5 @@ impl Drop for Counted {
                 table.per_client.remove(&self.client);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_burst_of_newcomers_is_let_in_and_a_flood_of_them_costs_the_oldest_handshake() {
-        let mut table = Table::default();
-        let mut enter = || table.enter(10_000).expect("there is room");
-        let burst: Vec<_> = (0..MOST_HANDSHAKES).map(|_| enter()).collect();
-        assert!(burst.iter().all(|one| !one.is_closing()));
-        enter();
-        assert!(burst[0].is_closing());
-        assert!(burst[1..].iter().all(|one| !one.is_closing()));
     }
 }
