@@ -31,6 +31,7 @@ mod log_files;
 mod logged;
 mod nginx;
 mod permits;
+mod plain;
 mod process;
 mod programs;
 mod readme;
