@@ -38,4 +38,5 @@ mod readme;
 mod retry;
 mod rooms;
 mod schemas;
+mod slow_readers;
 mod timeouts;
