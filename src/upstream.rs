@@ -25,6 +25,7 @@ pub use self::failure::{Failure, Kind};
 pub use self::json::is_document;
 pub use self::permits::Permit;
 use self::permits::Permits;
+pub(crate) use self::tls::client_config;
 use crate::config::{Problem, UpstreamSettings};
 use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;

@@ -10,6 +10,7 @@ mod paths;
 mod policies;
 mod routes;
 mod sections;
+mod shared;
 mod upstreams;
 
 pub(super) use limits::print_route;
@@ -27,15 +28,20 @@ pub(super) fn settings(raw: &Raw, report: &mut Report<'_>) -> Option<Settings> {
     let admin = sections::admin(&raw.admin, report);
     let mock = sections::mock(&raw.mock);
     check_addresses(raw, report);
-    paths::check_health(raw, report);
+    let shared = raw.rate_limit.shared.as_ref();
+    let shared_limits = shared.map(|shared| shared::limits(shared, report));
     let upstreams = upstreams::all(&raw.upstreams, report);
     let routes = routes::all(raw, &upstreams, report);
     Some(Settings {
         server,
         access: limits::access(&raw.access),
-        tls,
+        tls: tls?,
         clients: limits::clients(&raw.rate_limit),
         rate_limit: limits::rate_limit(&raw.rate_limit),
+        shared_limits: match shared_limits {
+            Some(shared) => Some(shared?),
+            None => None,
+        },
         admin,
         log: sections::log(&raw.log, report),
         mock,
@@ -50,10 +56,6 @@ fn check_addresses(raw: &Raw, report: &mut Report<'_>) {
     let mut listeners: Vec<(Key, SocketAddr)> = Vec::new();
     for (index, address) in raw.server.https.iter().enumerate() {
         listeners.push((https.index(index), address.0));
-    }
-    let http = Key::of("server").name("http");
-    for (index, address) in raw.server.http.iter().enumerate() {
-        listeners.push((http.index(index), address.0));
     }
     if raw.admin.enabled {
         listeners.push((Key::of("admin").name("listen"), raw.admin.listen.0));

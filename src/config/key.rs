@@ -56,8 +56,9 @@ impl Key {
 
     /// Whether values here are never shown.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self.0.as_slice(), [Step::Name(section), _, Step::Name(key), ..]
-            if section == "upstreams" && key == "headers")
+        matches!(self.0.as_slice(), [Step::Name(section), Step::Name(table), Step::Name(key), ..]
+            if (section == "upstreams" && key == "headers")
+                || (section == "rate_limit" && table == "shared" && key == "url"))
     }
 }
 
@@ -109,9 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn only_header_values_are_secret() {
+    fn only_header_values_and_the_url_of_redis_are_secret() {
         let upstream = Key::of("upstreams").name("work");
         assert!(upstream.name("headers").name("authorization").is_secret());
         assert!(!upstream.name("url").is_secret());
+        let shared = Key::of("rate_limit").name("shared");
+        assert!(shared.name("url").is_secret());
+        assert!(!shared.name("key_prefix").is_secret());
     }
 }

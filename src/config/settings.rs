@@ -14,8 +14,10 @@ use ipnet::IpNet;
 use url::Url;
 
 mod limits;
+mod shared;
 
 pub use limits::{AccessSettings, ClientSettings, RateLimitSettings, RouteRateLimit};
+pub use shared::{RedisSettings, SharedLimitSettings, WithoutRedis};
 
 use super::target::Target;
 use crate::gather::{Launch, Policy};
@@ -27,12 +29,14 @@ pub struct Settings {
     pub server: ServerSettings,
     /// `[access]`.
     pub access: AccessSettings,
-    /// `[tls]`; none when nothing speaks HTTPS.
-    pub tls: Option<TlsSettings>,
+    /// `[tls]`.
+    pub tls: TlsSettings,
     /// What `[rate_limit]` says of clients, enabled or not.
     pub clients: ClientSettings,
     /// `[rate_limit]`; none when it is not enabled.
     pub rate_limit: Option<RateLimitSettings>,
+    /// `[rate_limit.shared]`: where all hosts count together, if they do.
+    pub shared_limits: Option<SharedLimitSettings>,
     /// `[admin]`; none when it is not enabled.
     pub admin: Option<AdminSettings>,
     /// `[log]`.
@@ -48,12 +52,8 @@ pub struct Settings {
 /// `[server]`: listeners and limits of the whole process.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Addresses that speak HTTPS; at least one, or `http` serves.
+    /// Addresses that speak HTTPS; at least one.
     pub https: Vec<SocketAddr>,
-    /// Addresses that speak plain HTTP/1.1.
-    pub http: Vec<SocketAddr>,
-    /// What plain HTTP gets.
-    pub http_mode: HttpMode,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many right-most entries of `X-Forwarded-For` are ours, 1 to 16; never with
@@ -79,27 +79,14 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// How long a client may take nothing of its response.
     pub write_timeout: Duration,
-    /// From the signal until no more connections are taken; shorter than `drain_timeout`.
-    pub drain_delay: Duration,
     /// From the signal to the end of the process.
     pub drain_timeout: Duration,
     /// Threads that serve; at least 1, and 1 means the current-thread runtime.
     pub worker_threads: usize,
     /// Which status a failed gather has.
     pub failure_status: FailureStatus,
-    /// Where the public listeners say whether the service is ready.
-    pub health_path: Option<Arc<str>>,
     /// Who may call from a page of another origin.
     pub cors_allow_origins: AllowedOrigins,
-}
-
-/// What a plain-HTTP listener does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpMode {
-    /// Sends clients to HTTPS.
-    Redirect,
-    /// Answers, as HTTPS does.
-    Serve,
 }
 
 /// Which status a failed gather has.

@@ -87,13 +87,7 @@ fn failure(route: &Route, gathered: &Gathered) -> ProblemDetails {
         .any(|branch| branch.kind == Kind::Overloaded.name())
     {
         let detail = "the service has as many calls or bytes of replies as it may hold at once";
-        ProblemDetails::new(
-            ProblemKind::Overloaded,
-            StatusCode::SERVICE_UNAVAILABLE,
-            detail,
-        )
-        // Apart, so that those who are refused together do not come back together.
-        .with_retry_after(fastrand::u64(1..=3))
+        ProblemDetails::overloaded(detail)
     } else {
         let status = if gateway {
             StatusCode::BAD_GATEWAY

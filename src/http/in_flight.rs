@@ -34,10 +34,7 @@ impl InFlight {
             }),
             Err(_) => {
                 let detail = "the service has as many gathers as it may have at once";
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Err(ProblemDetails::new(ProblemKind::Overloaded, status, detail)
-                    // Apart, so that those who are refused together do not come back together.
-                    .with_retry_after(fastrand::u64(1..=3)))
+                Err(ProblemDetails::overloaded(detail))
             }
         }
     }

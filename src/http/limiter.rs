@@ -1,9 +1,12 @@
 //! How often a client may ask: a token bucket for each, kept by tower_governor.
 //!
 //! Its own layer is not used: it knows no exempt clients and no answers of ours. This one asks the
-//! limiter that its configuration made, by a key of ours.
+//! limiter that its configuration made, by a key of ours. Where hosts share a quota, Redis decides, and
+//! this host's buckets are charged alongside, so that they are warm when Redis is away.
 
 mod buckets;
+mod refusals;
+mod shared;
 mod tracked;
 
 use std::net::IpAddr;
@@ -12,9 +15,11 @@ use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, StatusCode};
 
-use self::buckets::{Buckets, Rooms};
+use self::buckets::{Bucket, Buckets, Rooms, Verdict};
+use self::shared::{Quota, SharedCount, Unavailable};
 use super::problem::{ProblemDetails, ProblemKind};
-use crate::config::{RateLimitSettings, RouteRateLimit, Settings};
+use crate::config::{Problem, RateLimitSettings, RouteRateLimit, Settings, WithoutRedis};
+use crate::names::Names;
 
 /// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
 pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -29,6 +34,8 @@ pub(super) struct Limiters {
     /// The index of a path's route.
     paths: matchit::Router<usize>,
     rooms: Rooms,
+    /// Counts for all hosts, if one does.
+    redis: Option<Arc<SharedCount>>,
 }
 
 /// What the requests of one route go by.
@@ -54,12 +61,22 @@ pub(super) enum Path {
 
 impl Limiters {
     /// The limiters that the settings name. What those `before` counted is kept where the quota is
-    /// the same.
-    pub(super) fn new(settings: &Settings, before: Option<&Self>) -> Self {
+    /// the same, and so is the connection to Redis where it is the same.
+    ///
+    /// # Errors
+    /// When the certificate authorities for Redis cannot be read.
+    pub(super) fn new(
+        settings: &Settings,
+        names: &Names,
+        before: Option<&Self>,
+    ) -> Result<Self, Problem> {
+        let redis = redis(settings, names, before)?;
         let rooms = before
             .map(|before| before.rooms.clone())
             .unwrap_or_default();
-        let limiter = |name: &str, limit, before| Limiter::new(name, limit, &rooms, before);
+        let limiter = |name: &str, limit, before| {
+            Limiter::new(name, limit, &rooms, before).counting_in(redis.as_ref())
+        };
         let shared = before.and_then(|before| before.shared.as_ref());
         let shared = settings
             .rate_limit
@@ -82,12 +99,13 @@ impl Limiters {
             // Paths have been checked for conflicts.
             let _ = paths.insert(route.path.to_string(), index);
         }
-        Self {
+        Ok(Self {
             shared,
             routes,
             paths,
             rooms,
-        }
+            redis,
+        })
     }
 
     fn own(&self, path: &str) -> Option<&Limiter> {
@@ -112,8 +130,11 @@ impl Limiters {
         (Path::Route, limiter)
     }
 
-    /// Forgets clients whose bucket is full again.
+    /// Forgets clients whose bucket is full again, and sees to it that Redis is connected.
     pub(super) fn sweep(&self) {
+        if let Some(redis) = &self.redis {
+            redis.start();
+        }
         let own = self.routes.iter().filter_map(|route| route.limit.own());
         self.shared.iter().chain(own).for_each(Limiter::sweep);
     }
@@ -128,6 +149,22 @@ impl Limit {
     }
 }
 
+/// The connection to Redis that the settings name: the one of before, if it is the same.
+fn redis(
+    settings: &Settings,
+    names: &Names,
+    before: Option<&Limiters>,
+) -> Result<Option<Arc<SharedCount>>, Problem> {
+    let Some(shared) = &settings.shared_limits else {
+        return Ok(None);
+    };
+    let before = before.and_then(|before| before.redis.clone());
+    match before.filter(|before| before.settings() == shared) {
+        Some(kept) => Ok(Some(kept)),
+        None => SharedCount::new(shared, names).map(Some),
+    }
+}
+
 /// One limiter; clones share what was counted.
 #[derive(Clone)]
 pub(super) struct Limiter {
@@ -135,37 +172,80 @@ pub(super) struct Limiter {
     name: Arc<str>,
     settings: RateLimitSettings,
     buckets: Arc<Buckets>,
+    /// Where all hosts count together, and by which quota.
+    redis: Option<(Arc<SharedCount>, Quota)>,
 }
 
 impl Limiter {
     /// A limiter as configured, with the counts of `before` if its quota is the same.
     fn new(name: &str, settings: &RateLimitSettings, rooms: &Rooms, before: Option<&Self>) -> Self {
-        let quota =
-            |limit: &RateLimitSettings| (limit.requests_per_second, limit.burst, limit.ipv6_prefix);
+        let quota = |limit: &RateLimitSettings| {
+            let whole = (limit.requests_per_second, limit.burst, limit.instances);
+            (whole, limit.ipv6_prefix)
+        };
         let kept = before.filter(|before| quota(&before.settings) == quota(settings));
         let buckets = kept.map(|kept| kept.buckets.clone());
         Self {
             name: name.into(),
             settings: settings.clone(),
             buckets: buckets.unwrap_or_else(|| Arc::new(Buckets::new(settings, rooms))),
+            redis: None,
+        }
+    }
+
+    /// The same, for all hosts that count there.
+    fn counting_in(self, redis: Option<&Arc<SharedCount>>) -> Self {
+        let quota = Quota::new(self.settings.requests_per_second, self.settings.burst);
+        Self {
+            redis: redis.map(|redis| (redis.clone(), quota)),
+            ..self
         }
     }
 
     /// Takes a token of the client that asks.
     ///
     /// # Errors
-    /// 429 with the time after which the same client is admitted.
-    pub(super) fn admit(&self, client: IpAddr) -> Result<(), ProblemDetails> {
+    /// 429 with the time after which the same client is admitted; 503 when Redis is away and nobody is
+    /// admitted without it.
+    pub(super) async fn admit(&self, client: IpAddr) -> Result<(), ProblemDetails> {
         if self.settings.is_exempt(client) {
             return Ok(());
         }
-        match self.buckets.take(client, self.settings.max_clients) {
-            Ok(()) => Ok(()),
-            Err(_) if self.settings.dry_run => {
+        let bucket = self.buckets.of(client, self.settings.max_clients);
+        match self.decide(bucket).await {
+            Ok(Verdict::Admitted) => Ok(()),
+            _ if self.settings.dry_run => {
                 self.buckets.log_dry_run(client, &self.name);
                 Ok(())
             }
-            Err(wait) => Err(self.refusal(wait)),
+            Ok(Verdict::Refused(wait)) => Err(self.refusal(wait)),
+            Err(Unavailable) => {
+                let detail = "the rate limit of this client cannot be checked now";
+                Err(ProblemDetails::overloaded(detail))
+            }
+        }
+    }
+
+    async fn decide(&self, bucket: Bucket) -> Result<Verdict, Unavailable> {
+        let Some((redis, quota)) = &self.redis else {
+            return Ok(self.buckets.take(bucket));
+        };
+        if let Some(left) = self.buckets.refusals.of(&bucket) {
+            return Ok(Verdict::Refused(left));
+        }
+        let taken = redis.take(&self.name, bucket, *quota).await;
+        match (taken, redis.settings().on_error) {
+            (Ok(Verdict::Refused(wait)), _) => {
+                self.buckets.refusals.remember(bucket, wait);
+                Ok(Verdict::Refused(wait))
+            }
+            (Ok(Verdict::Admitted), _) | (Err(Unavailable), WithoutRedis::Allow) => {
+                // Charged only: what other hosts admitted is not known here.
+                self.buckets.take(bucket);
+                Ok(Verdict::Admitted)
+            }
+            (Err(Unavailable), WithoutRedis::Local) => Ok(self.buckets.take(bucket)),
+            (Err(Unavailable), WithoutRedis::Deny) => Err(Unavailable),
         }
     }
 

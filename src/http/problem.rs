@@ -32,7 +32,6 @@ pub(super) enum ProblemKind {
     GatherFailed,
     DeadlineExceeded,
     Overloaded,
-    Draining,
     Internal,
 }
 
@@ -49,7 +48,7 @@ pub(super) struct FailedBranch {
 
 impl ProblemKind {
     /// All of them, for the API's description.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::InvalidTimeout,
         Self::BadParameter,
         Self::BadRequest,
@@ -60,7 +59,6 @@ impl ProblemKind {
         Self::GatherFailed,
         Self::DeadlineExceeded,
         Self::Overloaded,
-        Self::Draining,
         Self::Internal,
     ];
 
@@ -78,7 +76,6 @@ impl ProblemKind {
             Self::GatherFailed => "urn:gatherd:gather-failed",
             Self::DeadlineExceeded => "urn:gatherd:deadline-exceeded",
             Self::Overloaded => "urn:gatherd:overloaded",
-            Self::Draining => "urn:gatherd:draining",
             Self::Internal => "urn:gatherd:internal",
         }
     }
@@ -103,7 +100,6 @@ impl ProblemKind {
             Self::GatherFailed => "Gather failed",
             Self::DeadlineExceeded => "Deadline exceeded",
             Self::Overloaded => "Overloaded",
-            Self::Draining => "Draining",
             Self::Internal => "Internal error",
         }
     }
@@ -152,11 +148,11 @@ impl ProblemDetails {
         Self::new(ProblemKind::Forbidden, StatusCode::FORBIDDEN, detail)
     }
 
-    /// 503: the process stops, and the gather would have outlasted it.
-    pub(super) fn draining() -> Self {
-        let detail = "the service is stopping, and this gather would have outlasted it";
+    /// 503: the service cannot take the request now.
+    pub(super) fn overloaded(detail: &'static str) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(ProblemKind::Draining, status, detail).with_retry_after(1)
+        // Apart, so that those who are refused together do not come back together.
+        Self::new(ProblemKind::Overloaded, status, detail).with_retry_after(fastrand::u64(1..=3))
     }
 
     /// 500: a bug of ours.

@@ -65,9 +65,12 @@ impl Snapshot {
                 Err(problem) => problems.push(problem),
             }
         }
-        if !problems.is_empty() {
+        let before_limiters = before.map(|before| &before.limiters);
+        let limiters = Limiters::new(settings, &common.names, before_limiters);
+        let limiters = limiters.map_err(|problem| problems.push(problem)).ok();
+        let (Some(limiters), true) = (limiters, problems.is_empty()) else {
             return Err(problems.into_iter().collect());
-        }
+        };
         let routes = settings.routes.iter();
         let failure_status = settings.server.failure_status;
         let routes = routes.map(|route| Arc::new(Route::new(route, &upstreams, failure_status)));
@@ -78,7 +81,7 @@ impl Snapshot {
             routes: by_path(&routes),
             access: settings.access.clone(),
             clients: settings.clients.clone(),
-            limiters: Limiters::new(settings, before.map(|before| &before.limiters)),
+            limiters,
             in_flight: before
                 .map(|before| before.in_flight.clone())
                 .unwrap_or_default(),
@@ -105,7 +108,8 @@ impl Snapshot {
         }
     }
 
-    /// Forgets clients that have been quiet long enough to be like new.
+    /// Once a second, in the runtime: forgets clients that have been quiet long enough to be like new,
+    /// and sees to the connection to Redis.
     pub fn sweep(&self) {
         self.limiters.sweep();
     }

@@ -10,8 +10,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::{CertificateAuthorities, Problem};
 
-/// The TLS settings of an upstream, with no protocols offered yet.
-pub(super) fn client_config(authorities: &CertificateAuthorities) -> Result<ClientConfig, Problem> {
+/// The TLS settings of an upstream, or of Redis, with no protocols offered yet.
+pub(crate) fn client_config(authorities: &CertificateAuthorities) -> Result<ClientConfig, Problem> {
     let roots = match authorities {
         CertificateAuthorities::System => system_roots(),
         CertificateAuthorities::Bundled => bundled_roots(),

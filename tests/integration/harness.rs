@@ -43,17 +43,7 @@ impl Service {
         routes_and_upstreams: &str,
     ) -> Self {
         let text = config_text(server, &format!("{sections}\n{routes_and_upstreams}"));
-        Self::start_in(directory, &text)
-    }
-
-    /// Serves what a whole config file says.
-    pub(crate) async fn of(text: &str) -> Self {
-        let directory = TempDir::new().expect("a directory for this test");
-        Self::start_in(directory, text)
-    }
-
-    fn start_in(directory: TempDir, text: &str) -> Self {
-        let settings = settings(directory.path(), text);
+        let settings = settings(directory.path(), &text);
         let app = app::bind(&settings).expect("the app binds");
         let stop = CancellationToken::new();
         let addrs = app.local_addrs();
@@ -262,6 +252,16 @@ pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
     soon(async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// Waits until what takes time to ask holds.
+pub(crate) async fn until_async(condition: impl AsyncFn() -> bool) {
+    soon(async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;

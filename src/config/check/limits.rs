@@ -87,6 +87,7 @@ fn settled(raw: &raw::RateLimit) -> RateLimitSettings {
         max_clients: raw.max_clients.count(),
         connections_per_second: raw.connections_per_second.0,
         connection_burst: raw.connection_burst.0,
+        instances: raw.instances.0,
     }
 }
 

@@ -75,7 +75,8 @@ fn url(said: Option<&str>, key: &Key, report: &mut Report<'_>) -> Option<Url> {
     None
 }
 
-fn authorities(
+/// `ca` of an upstream, or of Redis.
+pub(super) fn authorities(
     said: &CertificateAuthorities,
     key: &Key,
     report: &mut Report<'_>,

@@ -4,7 +4,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::scalar::{Decimal, Text, Whole};
+use crate::config::scalar::{Decimal, Period, Text, Whole};
+use crate::config::secret::Secret;
+use crate::config::settings::{CertificateAuthorities, WithoutRedis};
 
 /// Events a second, from a thousandth to a million.
 type Rate = Decimal<1, 1_000_000_000>;
@@ -44,6 +46,31 @@ pub(in crate::config) struct RateLimit {
     pub(in crate::config) connections_per_second: Rate,
     /// New connections at once from a rested TCP peer; 1 to 1000000.
     pub(in crate::config) connection_burst: Burst,
+    /// How many hosts share the clients evenly; each admits its part of rate and burst where Redis
+    /// does not count for all. 1 to 1000.
+    pub(in crate::config) instances: Whole<1, 1000>,
+    /// One count for all hosts, in Redis or Valkey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) shared: Option<SharedLimits>,
+}
+
+/// Where several hosts count together.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct SharedLimits {
+    /// Required. `redis://` or `rediss://` (TLS), with user, password, port and database as needed:
+    /// `rediss://user:password@redis.example.com:6379/0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) url: Option<Secret>,
+    /// Who vouches for it over TLS: "system" (the system's roots, else the bundled ones), "bundled",
+    /// or the path of a PEM file.
+    pub(in crate::config) ca: Text<CertificateAuthorities>,
+    /// What every key begins with.
+    pub(in crate::config) key_prefix: String,
+    /// How long a request waits for Redis at most; 1ms to 1s.
+    pub(in crate::config) timeout: Period<1, 1000>,
+    /// Without Redis: "local" (each host counts for itself), "allow" or "deny".
+    pub(in crate::config) on_error: Text<WithoutRedis>,
 }
 
 /// A route's own rate limit, instead of the one of `[rate_limit]`, which gives what is not said here.
@@ -82,6 +109,20 @@ impl Default for RateLimit {
             max_clients: Whole(1_000_000),
             connections_per_second: Decimal(20.0),
             connection_burst: Whole(100),
+            instances: Whole(1),
+            shared: None,
+        }
+    }
+}
+
+impl Default for SharedLimits {
+    fn default() -> Self {
+        Self {
+            url: None,
+            ca: Text(CertificateAuthorities::System),
+            key_prefix: "gatherd:".to_owned(),
+            timeout: Period::of_millis(20),
+            on_error: Text(WithoutRedis::Local),
         }
     }
 }

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::{Syntax, Text};
 use crate::config::settings::{
-    AccessLog, CertificateAuthorities, FailureStatus, HttpMode, LogFormat, Shape, UpstreamHttp,
+    AccessLog, CertificateAuthorities, FailureStatus, LogFormat, Shape, UpstreamHttp, WithoutRedis,
 };
 
 /// A duration from `MIN` to `MAX` milliseconds.
@@ -253,11 +253,11 @@ macro_rules! words {
 words!(PolicyName: "all" => Self::All, "first" => Self::First,
     "first_success" => Self::FirstSuccess, "quorum" => Self::Quorum, "available" => Self::Available);
 words!(Shape: "array" => Self::Array, "object" => Self::Object);
-words!(HttpMode: "redirect" => Self::Redirect, "serve" => Self::Serve);
 words!(FailureStatus: "500" => Self::Internal, "gateway" => Self::Gateway);
 words!(LogFormat: "auto" => Self::Auto, "text" => Self::Text, "json" => Self::Json);
 words!(AccessLog: "all" => Self::All, "errors" => Self::Errors, "off" => Self::Off);
 words!(UpstreamHttp: "auto" => Self::Auto, "1" => Self::Http1, "2" => Self::Http2);
+words!(WithoutRedis: "local" => Self::Local, "allow" => Self::Allow, "deny" => Self::Deny);
 words!(Level: "error" => Level::ERROR, "warn" => Level::WARN, "info" => Level::INFO,
     "debug" => Level::DEBUG, "trace" => Level::TRACE);
 

@@ -41,6 +41,8 @@ pub struct RateLimitSettings {
     pub connections_per_second: f64,
     /// New connections at once from a rested TCP peer; 1 or more.
     pub connection_burst: u32,
+    /// How many hosts share the clients; 1 or more.
+    pub instances: u32,
 }
 
 /// Which rate limit the requests of a route go by.
@@ -71,6 +73,14 @@ impl ClientSettings {
 }
 
 impl RateLimitSettings {
+    /// This host's part of rate and burst: its own share of them where it counts alone. At least one
+    /// request at once.
+    #[must_use]
+    pub fn of_this_host(&self) -> (f64, u32) {
+        let rate = self.requests_per_second / f64::from(self.instances);
+        (rate, (self.burst / self.instances).max(1))
+    }
+
     /// Whether this limit does not hold for `address`.
     #[must_use]
     pub fn is_exempt(&self, address: IpAddr) -> bool {

@@ -11,13 +11,6 @@ const LINES: &str = r#"
 [server] | max_in_flight_per_client = "9" | server.max_in_flight_per_client
 [server] | idle_timeout = "2h" | server.idle_timeout
 [server] | write_timeout = 15 | server.write_timeout
-[server] | http = ["80"] | server.http[0]
-[server] | http = ["127.0.0.1:8443"] | server.http[0]
-[server] | http_mode = "proxy" | server.http_mode
-[server] | drain_delay = "12s" | server.drain_delay
-[server] | drain_delay = 1 | server.drain_delay
-[server] | health_path = "healthz" | server.health_path
-[server] | health_path = "/{any}" | server.health_path
 [server] | trusted_hops = 0 | server.trusted_hops
 [server] | trusted_hops = 17 | server.trusted_hops
 [server] | proxy_protocol = true | server.proxy_protocol
@@ -40,6 +33,17 @@ const LINES: &str = r#"
 [rate_limit] | max_clients = 0 | rate_limit.max_clients
 [rate_limit] | connections_per_second = 0 | rate_limit.connections_per_second
 [rate_limit] | connection_burst = 0 | rate_limit.connection_burst
+[rate_limit] | instances = 0 | rate_limit.instances
+[rate_limit.shared] | timeout = "20ms" | rate_limit.shared.url
+[rate_limit.shared] | url = "http://hush@h/" | rate_limit.shared.url
+[rate_limit.shared] | url = "redis:hush" | rate_limit.shared.url
+[rate_limit.shared] | url = "redis://:hush@h/one" | rate_limit.shared.url
+[rate_limit.shared] | url = "redis://:hush@h/0?protocol=3" | rate_limit.shared.url
+[rate_limit.shared] | url = "redis://:hush#1@h/" | rate_limit.shared.url
+[rate_limit.shared] | url = { vault = "hush" } | rate_limit.shared.url.vault
+[rate_limit.shared] | url = "redis://h"; timeout = "0ms" | rate_limit.shared.timeout
+[rate_limit.shared] | url = "redis://h"; on_error = "hope" | rate_limit.shared.on_error
+[rate_limit.shared] | url = "redis://h"; key_prefix = "a b" | rate_limit.shared.key_prefix
 [access] | deny = ["10.0.0.0/33"] | access.deny[0]
 [access] | alow = [] | access.alow
 [access] | allow = "::1" | access.allow
@@ -132,7 +136,7 @@ fn assert_told(text: &str, key: &str) {
 #[test]
 fn every_broken_section_names_the_key_that_is_wrong() {
     for row in rows(LINES) {
-        assert_told(&with(row[0], row[1]), row[2]);
+        assert_told(&with(row[0], &row[1].replace("; ", "\n")), row[2]);
     }
     for row in rows(REPLACED) {
         assert_told(&BASE.replacen(row[0], row[1], 1), row[2]);

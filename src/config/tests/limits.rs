@@ -1,7 +1,9 @@
 //! Limits and whom to believe: what follows from what is said.
 
 use super::{BASE, keys, read, route, with};
-use crate::config::{RateLimitSettings, RouteRateLimit};
+use crate::config::{
+    CertificateAuthorities, RateLimitSettings, RouteRateLimit, SharedLimitSettings, WithoutRedis,
+};
 
 fn of_route(sections: &str, rest: &str) -> RouteRateLimit {
     let text = route(&format!("policy = \"all\"\nupstream = \"work\"\n{rest}"));
@@ -60,6 +62,60 @@ fn what_is_said_of_clients_holds_without_a_rate_limit() {
     assert_eq!(settings.clients.ipv6_prefix, 56);
     assert!(settings.clients.is_exempt("10.1.2.3".parse().unwrap()));
     assert!(!settings.clients.is_exempt("192.0.2.1".parse().unwrap()));
+}
+
+fn shared(lines: &str) -> SharedLimitSettings {
+    let config = read(&with("[rate_limit.shared]", lines)).unwrap_or_else(|told| panic!("{told}"));
+    config.settings.shared_limits.expect("it is there")
+}
+
+#[test]
+fn the_url_of_redis_says_where_it_is_and_who_asks() {
+    let plain = shared("url = \"redis://cache\"");
+    assert_eq!((&*plain.redis.host, plain.redis.port), ("cache", 6379));
+    assert_eq!((plain.redis.tls, plain.redis.database), (None, 0));
+    assert_eq!((plain.redis.user, plain.redis.password), (None, None));
+    assert_eq!(
+        (&*plain.key_prefix, plain.timeout.as_millis()),
+        ("gatherd:", 20)
+    );
+    assert_eq!(plain.on_error, WithoutRedis::Local);
+    let full = shared("url = \"rediss://me:h%40sh@[2001:db8::1]:7000/3\"").redis;
+    assert_eq!(
+        (&*full.host, full.port, full.database),
+        ("2001:db8::1", 7000, 3)
+    );
+    assert_eq!(full.tls, Some(CertificateAuthorities::System));
+    assert_eq!(full.user.as_deref(), Some("me"));
+    assert_eq!(full.password.as_deref(), Some("h@sh"));
+    assert!(!format!("{full:?}").contains("h@sh"));
+}
+
+#[test]
+fn the_url_of_redis_is_never_printed() {
+    let text = with("[rate_limit.shared]", "url = \"redis://:hush@cache\"");
+    let printed = read(&text).unwrap().print();
+    assert!(
+        !printed.contains("hush") && !printed.contains("cache"),
+        "{printed}"
+    );
+    assert!(printed.contains("on_error = \"local\""), "{printed}");
+}
+
+#[test]
+fn each_of_several_hosts_has_its_part_of_the_quota() {
+    let part = |lines| {
+        let config = read(&with("[rate_limit]", lines)).unwrap();
+        config.settings.rate_limit.unwrap().of_this_host()
+    };
+    assert_eq!(part("burst = 100"), (50.0, 100));
+    assert_eq!(part("burst = 100\ninstances = 4"), (12.5, 25));
+    assert_eq!(part("burst = 5\ninstances = 3"), (50.0 / 3.0, 1));
+    assert_eq!(
+        part("burst = 2\ninstances = 5"),
+        (10.0, 1),
+        "nobody is shut out"
+    );
 }
 
 #[test]

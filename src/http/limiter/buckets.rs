@@ -1,5 +1,6 @@
 //! Token buckets: one for each client, and coarser ones when there are too many clients.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tower_governor::GovernorError;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 
+use super::refusals::Refusals;
 use super::tracked::{Room, Tracked};
 use crate::client::ClientKey;
 use crate::config::RateLimitSettings;
@@ -41,16 +43,36 @@ pub(super) struct Buckets {
     tracked_networks: Tracked<ClientKey>,
     clock: DefaultClock,
     by_client: ByClient,
+    /// By Redis.
+    pub(super) refusals: Refusals<Bucket>,
     /// Admitted by a dry run since the log last said so, and when that was.
     dry_run: Mutex<(u64, Option<Instant>)>,
+}
+
+/// Whose tokens a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Bucket {
+    /// The client's own.
+    Client(ClientKey),
+    /// Those of its network, since there are too many clients.
+    Network(ClientKey),
+}
+
+/// What is said of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A token was taken.
+    Admitted,
+    /// There is none before this has passed.
+    Refused(Duration),
 }
 
 impl Buckets {
     /// Full buckets of this quota, with places in `rooms`.
     pub(super) fn new(settings: &RateLimitSettings, rooms: &Rooms) -> Self {
         // By then an empty bucket is full.
-        let period =
-            Duration::from_secs_f64(f64::from(settings.burst) / settings.requests_per_second);
+        let (rate, burst) = settings.of_this_host();
+        let period = Duration::from_secs_f64(f64::from(burst) / rate);
         Self {
             governor: governor(settings),
             tracked: Tracked::new(period, rooms.clients.clone()),
@@ -60,30 +82,39 @@ impl Buckets {
             by_client: ByClient {
                 ipv6_prefix: settings.ipv6_prefix,
             },
+            refusals: Refusals::default(),
             dry_run: Mutex::default(),
         }
     }
 
-    /// Takes a token of `client`'s, or says how long to wait for one. Above `most` clients new ones
-    /// share what their network has.
-    pub(super) fn take(&self, client: IpAddr, most: usize) -> Result<(), Duration> {
+    /// The bucket of `client`. Above `most` clients new ones share what their network has.
+    pub(super) fn of(&self, client: IpAddr, most: usize) -> Bucket {
         let key = self.by_client.key(client);
-        let taken = if self.tracked.admit(key, most) {
-            self.governor.limiter().check_key(&key)
+        if self.tracked.admit(key, most) {
+            return Bucket::Client(key);
+        }
+        let network = ClientKey::network(client, COARSE_IPV4, COARSE_IPV6);
+        let known = self
+            .tracked_networks
+            .admit(network, most.div_ceil(CLIENTS_PER_NETWORK));
+        // With as many networks as clients too, those that are left over are one.
+        Bucket::Network(if known {
+            network
         } else {
-            let network = ClientKey::network(client, COARSE_IPV4, COARSE_IPV6);
-            let known = self
-                .tracked_networks
-                .admit(network, most.div_ceil(CLIENTS_PER_NETWORK));
-            // With as many networks as clients too, those that are left over are one.
-            let network = if known {
-                network
-            } else {
-                ClientKey::network(client, 0, 0)
-            };
-            self.coarse.limiter().check_key(&network)
+            ClientKey::network(client, 0, 0)
+        })
+    }
+
+    /// Takes a token, or says how long to wait for one.
+    pub(super) fn take(&self, bucket: Bucket) -> Verdict {
+        let taken = match bucket {
+            Bucket::Client(key) => self.governor.limiter().check_key(&key),
+            Bucket::Network(key) => self.coarse.limiter().check_key(&key),
         };
-        taken.map_err(|refused| refused.wait_time_from(self.clock.now()))
+        match taken {
+            Ok(()) => Verdict::Admitted,
+            Err(refused) => Verdict::Refused(refused.wait_time_from(self.clock.now())),
+        }
     }
 
     /// Notes that `client` was admitted over its rate.
@@ -103,6 +134,7 @@ impl Buckets {
 
     /// Forgets clients whose bucket is full again.
     pub(super) fn sweep(&self) {
+        self.refusals.sweep();
         if self.tracked.turn() {
             self.governor.limiter().retain_recent();
             self.governor.limiter().shrink_to_fit();
@@ -110,6 +142,15 @@ impl Buckets {
         if self.tracked_networks.turn() {
             self.coarse.limiter().retain_recent();
             self.coarse.limiter().shrink_to_fit();
+        }
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(key) => key.fmt(f),
+            Self::Network(key) => write!(f, "network:{key}"),
         }
     }
 }
@@ -143,10 +184,11 @@ fn governor(settings: &RateLimitSettings) -> Governor {
         ipv6_prefix: settings.ipv6_prefix,
     };
     // The builder's own `per_second(n)` means one token every n seconds.
-    let period = Duration::from_secs_f64(1.0 / settings.requests_per_second);
+    let (rate, burst) = settings.of_this_host();
+    let period = Duration::from_secs_f64(1.0 / rate);
     GovernorConfigBuilder::default()
         .period(period)
-        .burst_size(settings.burst)
+        .burst_size(burst)
         .key_extractor(key)
         .finish()
         .expect("settings have a burst of at least 1 and a rate of at most a million")
