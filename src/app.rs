@@ -21,7 +21,9 @@ mod words;
 
 pub use self::bind::{App, bind};
 use self::signals::{reopen_on_signals, stop_signals};
-use crate::config::{AccessLog, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
+use crate::config::{
+    AccessLog, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings, TlsSettings,
+};
 use crate::http::Snapshot;
 use crate::metrics::Metrics;
 use crate::mock;
@@ -33,10 +35,21 @@ use crate::telemetry::logs;
 pub struct LocalAddrs {
     /// HTTPS, in the order of the configuration.
     pub https: Vec<SocketAddr>,
+    /// Plain HTTP, in the order of the configuration.
+    pub http: Vec<SocketAddr>,
     /// The admin listener.
     pub admin: Option<SocketAddr>,
     /// The mock upstream.
     pub mock: Option<SocketAddr>,
+}
+
+impl LocalAddrs {
+    /// The port that redirects lead to: HTTPS's own when a listener has it, else the first.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        let mut ports = self.https.iter().map(SocketAddr::port);
+        let first = ports.next();
+        ports.find(|port| *port == 443).or(first)
+    }
 }
 
 /// Serves as configured until SIGTERM or SIGINT, and then drains; a second one ends at once.
@@ -68,13 +81,9 @@ pub fn serve(settings: &Settings) -> Result<(), Problems> {
 /// # Errors
 /// All that a start would miss, addresses apart.
 pub fn check(settings: &Settings) -> Result<(), Problems> {
-    let made_at_start = settings.tls.self_signed && !settings.tls.certificate.exists();
-    let certificate = if made_at_start {
-        Ok(())
-    } else {
-        server_config(&settings.tls).map(drop)
-    };
-    let certificate = certificate.err().into_iter();
+    let made_at_start = |tls: &TlsSettings| tls.self_signed && !tls.certificate.exists();
+    let tls = settings.tls.iter().filter(|tls| !made_at_start(tls));
+    let certificate = tls.filter_map(|tls| server_config(tls).err());
     let snapshot = Snapshot::new(settings, &bind::common(settings, Metrics::new()), None).err();
     let log = logs::check(&settings.log).err();
     let problems: Vec<Problem> = certificate

@@ -34,9 +34,10 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::{
     AccessLog, AccessSettings, AdminSettings, AllowedOrigins, BranchSettings,
-    CertificateAuthorities, ClientSettings, FailureStatus, LogFormat, LogSettings, MockSettings,
-    RateLimitSettings, RedisSettings, RouteRateLimit, RouteSettings, ServerSettings, Settings,
-    Shape, SharedLimitSettings, TlsSettings, UpstreamHttp, UpstreamSettings, WithoutRedis,
+    CertificateAuthorities, ClientSettings, FailureStatus, HttpMode, LogFormat, LogSettings,
+    MockSettings, RateLimitSettings, RedisSettings, RouteRateLimit, RouteSettings, ServerSettings,
+    Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp, UpstreamSettings,
+    WithoutRedis,
 };
 pub use target::{BadParameter, Target};
 

@@ -14,11 +14,13 @@ mod openapi;
 mod parameters;
 mod problem;
 mod record;
+mod redirect;
 mod route;
 mod routes;
 mod snapshot;
 mod trace;
 
+pub use self::context::{Answers, Door};
 pub use self::layers::edge;
 pub use self::openapi::openapi;
 pub use self::snapshot::{Current, Snapshot};

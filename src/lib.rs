@@ -16,15 +16,16 @@
 //!
 //! | room | holds | may import |
 //! |---|---|---|
-//! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, names, config, metrics |
-//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, config, metrics |
+//! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, names, readiness, config, metrics |
+//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, readiness, config, metrics |
 //! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | |
 //! | [`upstream`] | clients of each upstream, permits, one call | names, config, metrics |
 //! | [`client`] | who the client is | config |
 //! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather |
 //! | [`server`] | listeners, TLS, drain; generic over a tower service | client, names, config, metrics |
+//! | [`readiness`] | where the process is in its life, and by when a drain must be over | |
 //! | [`names`] | names to addresses, without the C library | |
-//! | [`telemetry`] | logs, the admin listener, metrics as text | config, metrics |
+//! | [`telemetry`] | logs, the admin listener, metrics as text | readiness, config, metrics |
 //! | [`metrics`] | what the process counts: handles and their names | |
 //! | [`mock`] | the stand-in upstream | config |
 //! | [`cli`] | the command line, called by `main` | mock, config, gather, http, app, telemetry |
@@ -40,6 +41,7 @@ pub mod http;
 pub mod metrics;
 pub mod mock;
 pub mod names;
+pub mod readiness;
 pub mod server;
 pub mod telemetry;
 pub mod upstream;

@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 use tower::{Service, service_fn};
 
 use self::acceptor::Acceptor;
+pub use self::acceptor::Transport;
 use self::activity::Timeouts;
 pub use self::connections::Connections;
 pub use self::descriptors::raise_descriptor_limit;
@@ -41,7 +42,7 @@ const HEAD_BUFFER: usize = 32 * 1024;
 /// How often at most a failing accept is logged.
 const ACCEPT_ERRORS_LOGGED: Duration = Duration::from_secs(1);
 
-/// One HTTPS listener, bound and ready to serve.
+/// One listener of HTTPS or plain HTTP, bound and ready to serve.
 pub struct Server {
     listener: std::net::TcpListener,
     acceptor: Acceptor,
@@ -54,7 +55,7 @@ impl Server {
     #[must_use]
     pub fn new(
         listener: std::net::TcpListener,
-        tls: Arc<rustls::ServerConfig>,
+        transport: Transport,
         connections: Arc<Connections>,
         settings: &ServerSettings,
     ) -> Self {
@@ -66,7 +67,7 @@ impl Server {
         };
         let proxy_protocol = settings.proxy_protocol;
         let acceptor = Acceptor {
-            tls,
+            transport,
             timeouts,
             proxy_protocol,
         };
@@ -106,6 +107,7 @@ impl Server {
         S::Future: Send,
     {
         let header_timeout = self.acceptor.timeouts.header;
+        let is_plain = matches!(self.acceptor.transport, Transport::Plain);
         let listener = Listener::new(self.listener, self.connections)?;
         let mut server = axum_server::Server::from_listener(listener)
             .acceptor(self.acceptor)
@@ -114,6 +116,10 @@ impl Server {
             .first_request_timeout(header_timeout)
             .accept_error_handler(accept_error_log());
         configure(server.http_builder());
+        if is_plain {
+            // Without TLS there is nothing to agree on HTTP/2 by.
+            server = server.http1_only();
+        }
         let connection = move |_peer| ready(Ok::<_, Infallible>(service.clone()));
         server.serve(service_fn(connection)).await
     }

@@ -1,7 +1,7 @@
 //! Every listener and everything that requests use: all of it, or a list of what is missing.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +9,20 @@ use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
 use super::LocalAddrs;
-use crate::config::{Problem, Problems, Settings};
+use crate::config::{HttpMode, Problem, Problems, Settings};
 use crate::http::{Current, Snapshot};
 use crate::metrics::Metrics;
 use crate::mock::{self, Mock};
 use crate::names::Names;
-use crate::server::{self, Connections, Server, server_config};
+use crate::server::{self, Connections, Server, Transport, server_config};
 use crate::telemetry::admin::{self, Admin};
 use crate::upstream::{Buffers, Common};
 
 /// Everything bound and built; nothing is served yet.
 pub struct App {
-    pub(super) servers: Vec<Server>,
+    pub(super) https: Vec<Server>,
+    pub(super) http: Vec<Server>,
+    pub(super) http_mode: HttpMode,
     pub(super) admin: Option<Admin>,
     pub(super) mock: Option<Mock>,
     pub(super) current: Current,
@@ -34,11 +36,8 @@ impl App {
     #[must_use]
     pub fn local_addrs(&self) -> LocalAddrs {
         LocalAddrs {
-            https: self
-                .servers
-                .iter()
-                .filter_map(|server| server.local_addr().ok())
-                .collect(),
+            https: addresses(&self.https),
+            http: addresses(&self.http),
             admin: self.admin.as_ref().map(Admin::local_addr),
             mock: self.mock.as_ref().map(Mock::local_addr),
         }
@@ -50,27 +49,25 @@ impl App {
 /// # Errors
 /// All that is missing: files that cannot be read, addresses that are taken.
 pub fn bind(settings: &Settings) -> Result<App, Problems> {
-    let tls = server_config(&settings.tls)?;
+    let tls = settings.tls.as_ref().map(server_config).transpose()?;
     let metrics = Metrics::new();
     let snapshot = Snapshot::new(settings, &common(settings, metrics.clone()), None)?;
     let mut problems = Vec::new();
     let connections = Connections::new(settings, &metrics);
-    let mut servers = Vec::new();
-    for address in &settings.server.https {
-        let bound = server::bind(*address);
-        // The default listens on both families, and must do on a machine that has one.
-        let may_miss = *address == any_ipv6(address.port()) && settings.server.https.len() > 1;
-        if let (true, Err(error)) = (may_miss, &bound)
-            && is_without_ipv6(error)
-        {
-            tracing::warn!(%address, %error, "not listening: this machine has no IPv6");
-            continue;
-        }
-        let listener = had("server.https", *address, bound, &mut problems);
-        let server =
-            |listener| Server::new(listener, tls.clone(), connections.clone(), &settings.server);
-        servers.extend(listener.map(server));
+    let server = |transport: &Transport, listener| {
+        let transport = transport.clone();
+        Server::new(listener, transport, connections.clone(), &settings.server)
+    };
+    let mut https = Vec::new();
+    if let Some(tls) = tls.map(Transport::Tls) {
+        let listeners = listeners("server.https", &settings.server.https, &mut problems);
+        https.extend(listeners.into_iter().map(|listener| server(&tls, listener)));
     }
+    let listeners = listeners("server.http", &settings.server.http, &mut problems);
+    let http = listeners
+        .into_iter()
+        .map(|it| server(&Transport::Plain, it))
+        .collect();
     let admin = settings.admin.as_ref().and_then(|settings| {
         had(
             "admin.listen",
@@ -92,7 +89,9 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
     }
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     Ok(App {
-        servers,
+        https,
+        http,
+        http_mode: settings.server.http_mode,
         admin,
         mock,
         current,
@@ -100,6 +99,29 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         metrics,
         drain_timeout: settings.server.drain_timeout,
     })
+}
+
+fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
+    let addresses = servers.iter().map(Server::local_addr);
+    addresses.filter_map(Result::ok).collect()
+}
+
+/// The listeners of one key.
+fn listeners(key: &str, addresses: &[SocketAddr], problems: &mut Vec<Problem>) -> Vec<TcpListener> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let bound = server::bind(*address);
+        // The default listens on both families, and must do on a machine that has one.
+        let may_miss = *address == any_ipv6(address.port()) && addresses.len() > 1;
+        if let (true, Err(error)) = (may_miss, &bound)
+            && is_without_ipv6(error)
+        {
+            tracing::warn!(%address, %error, "not listening: this machine has no IPv6");
+            continue;
+        }
+        listeners.extend(had(key, *address, bound, problems));
+    }
+    listeners
 }
 
 fn any_ipv6(port: u16) -> SocketAddr {

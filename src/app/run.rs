@@ -4,19 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use crate::http::{Current, edge};
-use crate::server::{Connections, Server, Stopper};
-use crate::telemetry::{Readiness, State};
+use crate::config::HttpMode;
+use crate::http::{Answers, Current, Door, edge};
+use crate::readiness::Readiness;
+use crate::server::{Connections, Stopper};
 
 /// How often clients that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
+/// From the last moment of a gather to the end of the process.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 impl App {
     /// Serves until `shutdown`, then lets requests that run finish, for `drain_timeout` at most.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
+        let addrs = self.local_addrs();
         let readiness = Readiness::new();
         let metrics = self.metrics;
         let admin = self
@@ -32,23 +37,38 @@ impl App {
             .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
         let mock = mock.map(tokio::spawn);
         let sweeper = tokio::spawn(sweep(self.current.clone(), self.connections));
-        let stoppers: Vec<Stopper> = self.servers.iter().map(Server::stopper).collect();
-        let mut servers = JoinSet::new();
-        for server in self.servers {
-            servers.spawn(server.run(edge(self.current.clone())));
+        let plain = match (self.http_mode, addrs.https_port()) {
+            (HttpMode::Redirect, Some(port)) => Answers::Redirect(port),
+            _ => Answers::Routes,
+        };
+        let servers = self
+            .https
+            .into_iter()
+            .map(|server| (server, Answers::Routes));
+        let mut stoppers: Vec<Stopper> = Vec::new();
+        let mut running = JoinSet::new();
+        for (server, answers) in servers.chain(self.http.into_iter().map(|server| (server, plain)))
+        {
+            stoppers.push(server.stopper());
+            let door = Door {
+                current: self.current.clone(),
+                readiness: readiness.clone(),
+                answers,
+            };
+            running.spawn(server.run(edge(door)));
         }
-        readiness.set(State::Ready);
+        readiness.ready();
         tokio::select! {
             () = shutdown => {}
             // A listener ends by itself only when it is broken; the others go down with it.
-            ended = servers.join_next() => tracing::error!(?ended, "a listener ended"),
+            ended = running.join_next() => tracing::error!(?ended, "a listener ended"),
         }
-        readiness.set(State::Draining);
+        readiness.drain(last_call(Instant::now(), self.drain_timeout));
         tracing::info!(drain_timeout = ?self.drain_timeout, "stopping: requests that run may finish");
         stoppers
             .iter()
             .for_each(|stopper| stopper.drain(self.drain_timeout));
-        while servers.join_next().await.is_some() {}
+        while running.join_next().await.is_some() {}
         sweeper.abort();
         mock_stop.cancel();
         if let Some(mock) = mock {
@@ -56,6 +76,12 @@ impl App {
             let _ = mock.await;
         }
     }
+}
+
+/// When gathers that still run are answered 503: half a second before the end, which must suffice
+/// for the answers to leave.
+fn last_call(begun: Instant, timeout: Duration) -> Instant {
+    begun + timeout - ANSWER_TIME.min(timeout / 2)
 }
 
 async fn sweep(current: Current, connections: Arc<Connections>) {

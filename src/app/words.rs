@@ -31,6 +31,9 @@ pub(super) fn announce(settings: &Settings, addrs: &LocalAddrs) {
     for https in &addrs.https {
         tracing::info!(address = %https, "listening for HTTPS");
     }
+    for http in &addrs.http {
+        tracing::info!(address = %http, "listening for plain HTTP");
+    }
     if let Some(admin) = addrs.admin {
         tracing::info!(address = %admin, "listening for operators: /livez and /readyz");
     }
@@ -38,7 +41,7 @@ pub(super) fn announce(settings: &Settings, addrs: &LocalAddrs) {
         tracing::info!(address = %mock, "the mock upstream answers here");
     }
     if let (true, Some(https), Some(route)) = (
-        settings.tls.self_signed,
+        settings.tls.as_ref().is_some_and(|tls| tls.self_signed),
         addrs.https.first(),
         settings.routes.first(),
     ) {

@@ -120,7 +120,7 @@ fn about_process(settings: &Settings, warnings: &mut Vec<String>) {
     if settings.routes.is_empty() {
         warnings.push("no routes: every request is answered 404".to_owned());
     }
-    if settings.tls.self_signed {
+    if settings.tls.as_ref().is_some_and(|tls| tls.self_signed) {
         warnings.push("tls.self_signed: clients do not trust the certificate".to_owned());
     }
     about_shares(&settings.server, warnings);

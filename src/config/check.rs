@@ -28,6 +28,7 @@ pub(super) fn settings(raw: &Raw, report: &mut Report<'_>) -> Option<Settings> {
     let admin = sections::admin(&raw.admin, report);
     let mock = sections::mock(&raw.mock);
     check_addresses(raw, report);
+    paths::check_health(raw, report);
     let shared = raw.rate_limit.shared.as_ref();
     let shared_limits = shared.map(|shared| shared::limits(shared, report));
     let upstreams = upstreams::all(&raw.upstreams, report);
@@ -35,7 +36,7 @@ pub(super) fn settings(raw: &Raw, report: &mut Report<'_>) -> Option<Settings> {
     Some(Settings {
         server,
         access: limits::access(&raw.access),
-        tls: tls?,
+        tls,
         clients: limits::clients(&raw.rate_limit),
         rate_limit: limits::rate_limit(&raw.rate_limit),
         shared_limits: match shared_limits {
@@ -56,6 +57,10 @@ fn check_addresses(raw: &Raw, report: &mut Report<'_>) {
     let mut listeners: Vec<(Key, SocketAddr)> = Vec::new();
     for (index, address) in raw.server.https.iter().enumerate() {
         listeners.push((https.index(index), address.0));
+    }
+    let http = Key::of("server").name("http");
+    for (index, address) in raw.server.http.iter().enumerate() {
+        listeners.push((http.index(index), address.0));
     }
     if raw.admin.enabled {
         listeners.push((Key::of("admin").name("listen"), raw.admin.listen.0));

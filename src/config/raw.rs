@@ -21,7 +21,7 @@ pub(super) use route::{Branch, Route};
 pub(super) use upstream::Upstream;
 
 use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};
-use super::settings::{AccessLog, FailureStatus, LogFormat};
+use super::settings::{AccessLog, FailureStatus, HttpMode, LogFormat};
 
 /// The configuration of gatherd.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,8 +51,12 @@ pub(super) struct Raw {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
-    /// Addresses that speak HTTPS, at least one.
+    /// Addresses that speak HTTPS; at least one, unless `http` serves.
     pub(super) https: Vec<Text<SocketAddr>>,
+    /// Addresses that speak plain HTTP/1.1.
+    pub(super) http: Vec<Text<SocketAddr>>,
+    /// What plain HTTP gets: "redirect" to the HTTPS port, or "serve", behind a TLS load balancer.
+    pub(super) http_mode: Text<HttpMode>,
     /// Networks or addresses of proxies whose X-Forwarded-For is believed, read right to left.
     /// 0.0.0.0/0 and ::/0 are refused.
     pub(super) trusted_proxies: Vec<Text<IpNet>>,
@@ -84,6 +88,9 @@ pub(super) struct Server {
     pub(super) idle_timeout: Period<100, 3_600_000>,
     /// How long a client may take nothing of its response; 100ms to 10m.
     pub(super) write_timeout: Period<100, 600_000>,
+    /// From the signal to stop until no more connections are taken, for load balancers that need a
+    /// moment to see that the service is not ready; shorter than `drain_timeout`.
+    pub(super) drain_delay: Period<0, 3_600_000>,
     /// From the signal to stop to the end of the process; 100ms to 1h.
     pub(super) drain_timeout: Period<100, 3_600_000>,
     /// Threads that serve, up to 1024; 0 is one per core.
@@ -91,6 +98,10 @@ pub(super) struct Server {
     /// The status of a failed gather: "500" for every failure, or "gateway" for 502 when a branch
     /// failed and 504 when the deadline ended it.
     pub(super) failure_status: Text<FailureStatus>,
+    /// A path that answers on every listener of `https` and `http` whether the service is ready: 200
+    /// or 503, no body. Neither limited nor a gather.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) health_path: Option<String>,
     /// Origins whose pages may call: a list such as `["https://app.example.com"]`, or `["*"]` for any.
     pub(super) cors_allow_origins: Vec<String>,
 }
@@ -158,6 +169,8 @@ impl Default for Server {
         let https = [([0; 4], 443).into(), ([0_u16; 8], 443).into()];
         Self {
             https: https.map(Text).to_vec(),
+            http: Vec::new(),
+            http_mode: Text(HttpMode::Redirect),
             trusted_proxies: Vec::new(),
             trusted_hops: None,
             proxy_protocol: false,
@@ -170,9 +183,11 @@ impl Default for Server {
             header_timeout: Period::of_millis(10_000),
             idle_timeout: Period::of_millis(75_000),
             write_timeout: Period::of_millis(15_000),
+            drain_delay: Period::of_millis(0),
             drain_timeout: Period::of_millis(12_000),
             worker_threads: Whole(0),
             failure_status: Text(FailureStatus::Internal),
+            health_path: None,
             cors_allow_origins: Vec::new(),
         }
     }

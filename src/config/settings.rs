@@ -29,8 +29,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// `[access]`.
     pub access: AccessSettings,
-    /// `[tls]`.
-    pub tls: TlsSettings,
+    /// `[tls]`; none when nothing speaks HTTPS.
+    pub tls: Option<TlsSettings>,
     /// What `[rate_limit]` says of clients, enabled or not.
     pub clients: ClientSettings,
     /// `[rate_limit]`; none when it is not enabled.
@@ -52,8 +52,12 @@ pub struct Settings {
 /// `[server]`: listeners and limits of the whole process.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Addresses that speak HTTPS; at least one.
+    /// Addresses that speak HTTPS; at least one, or `http` serves.
     pub https: Vec<SocketAddr>,
+    /// Addresses that speak plain HTTP/1.1.
+    pub http: Vec<SocketAddr>,
+    /// What plain HTTP gets.
+    pub http_mode: HttpMode,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many right-most entries of `X-Forwarded-For` are ours, 1 to 16; never with
@@ -79,14 +83,27 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// How long a client may take nothing of its response.
     pub write_timeout: Duration,
+    /// From the signal until no more connections are taken; shorter than `drain_timeout`.
+    pub drain_delay: Duration,
     /// From the signal to the end of the process.
     pub drain_timeout: Duration,
     /// Threads that serve; at least 1, and 1 means the current-thread runtime.
     pub worker_threads: usize,
     /// Which status a failed gather has.
     pub failure_status: FailureStatus,
+    /// Where the public listeners say whether the service is ready.
+    pub health_path: Option<Arc<str>>,
     /// Who may call from a page of another origin.
     pub cors_allow_origins: AllowedOrigins,
+}
+
+/// What a plain-HTTP listener does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMode {
+    /// Sends clients to HTTPS.
+    Redirect,
+    /// Answers, as HTTPS does.
+    Serve,
 }
 
 /// Which status a failed gather has.

@@ -67,7 +67,7 @@ fn the_demonstration_has_no_problems() {
         .map(|route| &*route.path)
         .collect();
     assert_eq!(paths, ["/api/all", "/api/first"]);
-    assert!(config.settings.mock.is_some() && config.settings.tls.self_signed);
+    assert!(config.settings.mock.is_some() && config.settings.tls.as_ref().unwrap().self_signed);
     assert_eq!(config.settings.upstreams[0].max_calls, 4096);
 }
 
@@ -84,6 +84,8 @@ fn the_defaults_that_the_demonstration_shows_as_comments_are_the_defaults() {
                 "# headers",
                 "# allow",
                 "# trusted_hops",
+                "# health_path",
+                "# file",
                 "# rate_limit",
             ]
             .iter()
@@ -328,6 +330,6 @@ fn paths_start_at_the_config_file() {
         BASE,
         &Environment::default(),
     );
-    let certificate = config.unwrap().settings.tls.certificate;
+    let certificate = config.unwrap().settings.tls.unwrap().certificate;
     assert_eq!(certificate, Path::new("/etc/gatherd/absent/cert.pem"));
 }

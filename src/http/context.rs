@@ -10,12 +10,33 @@ use tokio::time::Instant;
 use super::in_flight::Places;
 use super::problem::ProblemDetails;
 use super::record::Record;
-use super::snapshot::Snapshot;
+use super::snapshot::{Current, Snapshot};
 use super::trace::Trace;
 use crate::client::{ClientKey, identify};
+use crate::readiness::Readiness;
 
 /// The longest `x-request-id` that is taken over from a trusted proxy.
 const LONGEST_REQUEST_ID: usize = 128;
+
+/// What the listeners of one kind answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// The configured routes.
+    Routes,
+    /// The same place on this port of HTTPS.
+    Redirect(u16),
+}
+
+/// What every request that comes in by one kind of listener has in common.
+#[derive(Clone)]
+pub struct Door {
+    /// The snapshot that new requests load.
+    pub current: Current,
+    /// Where the process is in its life.
+    pub readiness: Readiness,
+    /// What is answered.
+    pub answers: Answers,
+}
 
 /// Made once for each request, in the outermost layer; shared by the layers and the handler.
 pub(super) struct Context {
@@ -31,11 +52,16 @@ pub(super) struct Context {
     pub(super) trace: Trace,
     /// What its line in the access log tells of it.
     pub(super) record: Record,
+    /// Whether the process drains, and until when gathers may run.
+    pub(super) readiness: Readiness,
+    /// What its listener answers.
+    pub(super) answers: Answers,
 }
 
 impl Context {
     /// The context of a request that has just arrived from `peer`.
-    pub(super) fn new(snapshot: Arc<Snapshot>, peer: IpAddr, headers: &HeaderMap) -> Arc<Self> {
+    pub(super) fn new(door: Door, peer: IpAddr, headers: &HeaderMap) -> Arc<Self> {
+        let snapshot = door.current.load_full();
         let arrived = Instant::now();
         let client = identify(peer, headers, &snapshot.server);
         let believed = snapshot
@@ -56,6 +82,8 @@ impl Context {
             request_id,
             trace,
             record: Record::default(),
+            readiness: door.readiness,
+            answers: door.answers,
         })
     }
 

@@ -33,7 +33,11 @@ pub(super) async fn gather(
     let parameters = Parameters::parse(&route.settings, &path, &parts)?;
     let calls = RouteCalls::new(&route, context, &parameters, places.client.clone())?;
     route.hedge_budget.deposit();
-    let gathered = gather::run(&route.plan, parameters.deadline, calls).await;
+    let gathered = tokio::select! {
+        biased;
+        gathered = gather::run(&route.plan, parameters.deadline, calls) => gathered,
+        () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
+    };
     answer(&route, gathered, places)
 }
 

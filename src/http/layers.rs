@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use ::http::header::{
-    CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use ::http::request::Parts;
-use ::http::{Extensions, HeaderName, HeaderValue, Method, Version};
+use ::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::context::Context;
+use super::context::{Answers, Context, Door};
 use super::cors::allow_origin;
 use super::handlers::refused_method;
 use super::host::check_host;
@@ -26,8 +26,9 @@ use super::in_flight::Places;
 use super::limiter::Path;
 use super::problem::ProblemDetails;
 use super::record::Open;
-use super::snapshot::Current;
+use super::redirect::redirect;
 use crate::client::Peer;
+use crate::readiness;
 
 /// The header that names a request in answers, calls and logs.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,7 +37,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// arrive.
 #[must_use]
 pub fn edge(
-    current: Current,
+    door: Door,
 ) -> impl Service<
     ::http::Request<Incoming>,
     Response = Response,
@@ -50,22 +51,24 @@ pub fn edge(
         // No handler reads a body, so none is waited for.
         .map_request(|request: ::http::Request<Incoming>| request.map(|_| Body::empty()))
         // Outermost, since deadlines count from here, and every answer gets its headers here.
-        .layer(from_fn_with_state(current, arrive))
+        .layer(from_fn_with_state(door, arrive))
         // Inside of the above, so that a panic is answered with a request id.
         .layer(CatchPanicLayer::custom(caught))
         // Before the limiter: what is no request costs the client nothing.
         .layer(from_fn(refuse_malformed))
+        // Before the limiter: probes come often, and from few addresses.
+        .layer(from_fn(health))
         // Last before the routes: a refusal must cost as little as possible.
         .layer(from_fn(limit))
         .service(service_fn(dispatch))
 }
 
 /// Notes when and from whom the request came, and what it will use to its end.
-async fn arrive(State(current): State<Current>, mut request: Request, next: Next) -> Response {
+async fn arrive(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let Some(Peer(peer)) = request.extensions().get().copied() else {
         return ProblemDetails::internal().into_response();
     };
-    let context = Context::new(current.load_full(), peer.ip(), request.headers());
+    let context = Context::new(door, peer.ip(), request.headers());
     // From here on, a request that is dropped has its line in the log.
     let open = Open::new(&context, &request);
     let origin = request.headers().get(ORIGIN).cloned();
@@ -141,6 +144,30 @@ fn check_framing(parts: &Parts) -> Result<(), ProblemDetails> {
     Ok(())
 }
 
+/// Whether the service is ready, where `health_path` says that probes may ask.
+async fn health(request: Request, next: Next) -> Response {
+    let state = request
+        .extensions()
+        .get::<Arc<Context>>()
+        .filter(|context| {
+            context.snapshot.server.health_path.as_deref() == Some(request.uri().path())
+        })
+        .map(|context| context.readiness.state());
+    match (state, request.method()) {
+        (Some(state), &Method::GET | &Method::HEAD) => {
+            let mut response = Response::new(Body::empty());
+            if state != readiness::State::Ready {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            let no_store = HeaderValue::from_static("no-store");
+            response.headers_mut().insert(CACHE_CONTROL, no_store);
+            response
+        }
+        (Some(_), _) => refused_method().into_response(),
+        (None, _) => next.run(request).await,
+    }
+}
+
 /// By the client's address: `[access]`, where a proxy stands between, and the limits of the path.
 async fn limit(mut request: Request, next: Next) -> Response {
     match admit(request.extensions(), request.uri().path(), request.method()).await {
@@ -165,7 +192,9 @@ async fn admit(
         return Err(ProblemDetails::forbidden());
     }
     let (path, limiter) = context.snapshot.limiters.of(path);
-    let gathers = path == Path::Route && matches!(*method, Method::GET | Method::HEAD);
+    let gathers = context.answers == Answers::Routes
+        && path == Path::Route
+        && matches!(*method, Method::GET | Method::HEAD);
     // Before a token is taken: whoever finds no place has had nothing for it.
     let places = gathers.then(|| context.enter()).transpose()?;
     if let Some(limiter) = limiter {
@@ -174,9 +203,14 @@ async fn admit(
     Ok(places)
 }
 
-/// To the routes of the request's own snapshot.
+/// To the routes of the request's own snapshot, or to HTTPS.
 async fn dispatch(request: Request) -> Result<Response, Infallible> {
-    match request.extensions().get::<Arc<Context>>() {
+    let context = request.extensions().get::<Arc<Context>>();
+    if let Some(Answers::Redirect(https_port)) = context.map(|context| context.answers) {
+        let (parts, _) = request.into_parts();
+        return Ok(redirect(&parts, https_port).into_response());
+    }
+    match context {
         Some(context) => {
             let router = context.snapshot.router.clone();
             router.oneshot(request).await

@@ -32,6 +32,7 @@ pub(super) enum ProblemKind {
     GatherFailed,
     DeadlineExceeded,
     Overloaded,
+    Draining,
     Internal,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct FailedBranch {
 
 impl ProblemKind {
     /// All of them, for the API's description.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::InvalidTimeout,
         Self::BadParameter,
         Self::BadRequest,
@@ -59,6 +60,7 @@ impl ProblemKind {
         Self::GatherFailed,
         Self::DeadlineExceeded,
         Self::Overloaded,
+        Self::Draining,
         Self::Internal,
     ];
 
@@ -76,6 +78,7 @@ impl ProblemKind {
             Self::GatherFailed => "urn:gatherd:gather-failed",
             Self::DeadlineExceeded => "urn:gatherd:deadline-exceeded",
             Self::Overloaded => "urn:gatherd:overloaded",
+            Self::Draining => "urn:gatherd:draining",
             Self::Internal => "urn:gatherd:internal",
         }
     }
@@ -100,6 +103,7 @@ impl ProblemKind {
             Self::GatherFailed => "Gather failed",
             Self::DeadlineExceeded => "Deadline exceeded",
             Self::Overloaded => "Overloaded",
+            Self::Draining => "Draining",
             Self::Internal => "Internal error",
         }
     }
@@ -146,6 +150,13 @@ impl ProblemDetails {
     pub(super) fn forbidden() -> Self {
         let detail = "this client is not served here";
         Self::new(ProblemKind::Forbidden, StatusCode::FORBIDDEN, detail)
+    }
+
+    /// 503: the process stops, and the gather would have outlasted it.
+    pub(super) fn draining() -> Self {
+        let detail = "the service is stopping, and this gather would have outlasted it";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(ProblemKind::Draining, status, detail).with_retry_after(1)
     }
 
     /// 503: the service cannot take the request now.

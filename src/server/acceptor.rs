@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tower::Layer;
 
 use super::activity::{Protocol, Timeouts};
@@ -26,10 +27,19 @@ use crate::client::Peer;
 /// How long a trusted peer may take for its PROXY header.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What is between TCP and HTTP.
+#[derive(Clone)]
+pub enum Transport {
+    /// HTTP/1.1 without anything between.
+    Plain,
+    /// TLS, which agrees on HTTP/1.1 or HTTP/2.
+    Tls(Arc<ServerConfig>),
+}
+
 /// Makes admitted connections into streams of requests.
 #[derive(Clone)]
 pub(super) struct Acceptor {
-    pub(super) tls: Arc<ServerConfig>,
+    pub(super) transport: Transport,
     pub(super) timeouts: Timeouts,
     pub(super) proxy_protocol: bool,
 }
@@ -38,13 +48,13 @@ impl<S> Accept<Admitted, S> for Acceptor
 where
     S: Send + 'static,
 {
-    type Stream = Watched<TlsStream<Admitted>>;
+    type Stream = Watched<Either<TlsStream<Admitted>, Admitted>>;
     type Service = Requests<AddExtension<S, Peer>>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: Admitted, service: S) -> Self::Future {
         let Self {
-            tls,
+            transport,
             timeouts,
             proxy_protocol,
         } = self.clone();
@@ -52,13 +62,20 @@ where
             let mut stream = stream;
             let (peer, counted) = identify(&mut stream, proxy_protocol).await?;
             let activity = stream.place.activity.clone();
-            let stream = TlsAcceptor::from(tls).accept(stream).await?;
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            activity.connected(if http2 {
-                Protocol::Http2
-            } else {
-                Protocol::Http1
-            });
+            let (stream, protocol) = match transport {
+                Transport::Plain => (Either::Right(stream), Protocol::Http1),
+                Transport::Tls(tls) => {
+                    let stream = TlsAcceptor::from(tls).accept(stream).await?;
+                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    let protocol = if http2 {
+                        Protocol::Http2
+                    } else {
+                        Protocol::Http1
+                    };
+                    (Either::Left(stream), protocol)
+                }
+            };
+            activity.connected(protocol);
             let stream = Watched::new(stream, activity.clone(), timeouts, counted);
             Ok((
                 stream,

@@ -3,7 +3,6 @@
 //! Shared by the stream wrapper, which sees bytes, the service wrapper, which sees requests, and the
 //! table of connections, which may need the place of one that is idle.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
@@ -63,8 +62,9 @@ struct Times {
     unclaimed: usize,
     /// Since when the socket takes nothing.
     blocked_since: Option<Instant>,
-    /// HTTP/2 only: when each response last gave bytes; the socket says nothing of closed windows.
-    responses: BTreeMap<u64, Instant>,
+    /// The number of each response, and when bytes of it were last written. The socket alone does not
+    /// tell: it knows nothing of HTTP/2's windows, and a byte now and then frees it.
+    responses: Vec<(u64, Instant)>,
     next_response: u64,
 }
 
@@ -93,7 +93,7 @@ impl Activity {
             head_since: None,
             unclaimed: 0,
             blocked_since: None,
-            responses: BTreeMap::new(),
+            responses: Vec::new(),
             next_response: 0,
         };
         let closing = AtomicBool::new(false);
@@ -160,32 +160,35 @@ impl Activity {
         }
     }
 
-    /// The head of a response is handed over. Gives the number that its progress goes by, where
-    /// progress is watched.
-    pub(super) fn respond(&self) -> Option<u64> {
+    /// The head of a response is handed over. Gives the number that its progress goes by.
+    pub(super) fn respond(&self) -> u64 {
         let mut times = self.times.lock();
-        if times.phase != Phase::Serving(Protocol::Http2) {
-            return None;
-        }
         let number = times.next_response;
         times.next_response += 1;
-        times.responses.insert(number, Instant::now());
+        times.responses.push((number, Instant::now()));
+        let http2 = times.phase == Phase::Serving(Protocol::Http2);
         drop(times);
-        // The timer may be set for later than this response's time.
-        self.task.wake();
-        Some(number)
+        if http2 {
+            // Made by a task of its own; the timer may be set for later than this response's time.
+            self.task.wake();
+        }
+        number
     }
 
-    /// A response gave bytes.
+    /// Bytes of a response were written.
     pub(super) fn progress(&self, number: u64) {
-        self.times.lock().responses.insert(number, Instant::now());
+        let mut times = self.times.lock();
+        let mut responses = times.responses.iter_mut();
+        if let Some((_, last)) = responses.find(|(one, _)| *one == number) {
+            *last = Instant::now();
+        }
     }
 
     /// A response has left, or nobody wants it any more.
     pub(super) fn end(&self, number: Option<u64>) {
         let mut times = self.times.lock();
         if let Some(number) = number {
-            times.responses.remove(&number);
+            times.responses.retain(|(one, _)| *one != number);
         }
         times.open -= 1;
         if times.open == 0 {
@@ -201,9 +204,10 @@ impl Activity {
             .map(|since| (since + timeouts.write, Overdue::Write));
         let stuck = times
             .responses
-            .values()
+            .iter()
+            .map(|(_, last)| *last)
             .min()
-            .map(|last| (*last + timeouts.write, Overdue::Write));
+            .map(|last| (last + timeouts.write, Overdue::Write));
         let waiting = (times.open == 0).then(|| match (times.head_since, times.phase) {
             (Some(since), _) => (since + timeouts.header, Overdue::Head),
             (None, Phase::Handshake) => (times.idle_since + timeouts.handshake, Overdue::Head),
@@ -262,7 +266,9 @@ mod tests {
         activity.sent(true);
         assert_eq!(due(&activity), Some((15, Overdue::Write)));
         activity.sent(false);
-        activity.end(activity.respond());
+        let response = activity.respond();
+        assert_eq!(due(&activity), Some((15, Overdue::Write)));
+        activity.end(Some(response));
         assert_eq!(due(&activity), Some((75, Overdue::Idle)));
     }
 
@@ -306,11 +312,11 @@ mod tests {
         activity.begin();
         let (stuck, moving) = (activity.respond(), activity.respond());
         tokio::time::advance(Duration::from_secs(10)).await;
-        activity.progress(moving.expect("HTTP/2 responses are watched"));
+        activity.progress(moving);
         assert_eq!(due(&activity), Some((5, Overdue::Write)));
-        activity.end(stuck);
+        activity.end(Some(stuck));
         assert_eq!(due(&activity), Some((15, Overdue::Write)));
-        activity.end(moving);
+        activity.end(Some(moving));
         tokio::time::advance(Duration::from_secs(70)).await;
         assert!(activity.received(1));
         assert_eq!(due(&activity), Some((5, Overdue::Idle)));

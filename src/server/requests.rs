@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ::http::Response;
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -56,6 +57,13 @@ struct Open {
     number: Option<u64>,
 }
 
+impl Open {
+    /// What its response's progress is told to, once there is a response.
+    fn progress(&self) -> Option<(Arc<Activity>, u64)> {
+        Some((self.activity.clone(), self.number?))
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.activity.end(self.number);
@@ -82,46 +90,93 @@ where
         let response = ready!(this.response.poll(context))?;
         let mut open = this.open.take();
         if let Some(open) = &mut open {
-            open.number = open.activity.respond();
+            open.number = Some(open.activity.respond());
         }
-        Poll::Ready(Ok(response.map(|body| OpenBody { body, open })))
+        let body = |body| OpenBody {
+            body: Some(body),
+            open,
+        };
+        Poll::Ready(Ok(response.map(body)))
     }
 }
 
-pin_project! {
-    /// The body of an open request's response.
-    pub(super) struct OpenBody<B> {
-        #[pin]
-        body: B,
-        open: Option<Open>,
+/// The body of an open request's response. What it gives counts as progress, and the response as
+/// left, once the connection has written it: over HTTP/2 a whole body may wait in the library for a
+/// client that opens no window.
+pub(super) struct OpenBody<B> {
+    /// None once its last bytes have been given.
+    body: Option<B>,
+    open: Option<Open>,
+}
+
+/// Bytes of a response that are not written yet.
+struct Unwritten<B> {
+    bytes: Bytes,
+    activity: Arc<Activity>,
+    number: u64,
+    /// With the last bytes: the body, for what it holds until then, and the open request.
+    _last: Option<(B, Open)>,
+}
+
+impl<B> AsRef<[u8]> for Unwritten<B> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
-impl<B: Body> Body for OpenBody<B> {
-    type Data = B::Data;
+impl<B> Drop for Unwritten<B> {
+    fn drop(&mut self) {
+        self.activity.progress(self.number);
+    }
+}
+
+impl<B> OpenBody<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    /// The same bytes, noticed when they have been written.
+    fn unwritten(&mut self, bytes: Bytes) -> Bytes {
+        let Some((activity, number)) = self.open.as_ref().and_then(Open::progress) else {
+            return bytes;
+        };
+        let is_last = self.body.as_ref().is_some_and(Body::is_end_stream);
+        let last = is_last.then(|| self.body.take().zip(self.open.take()));
+        Bytes::from_owner(Unwritten {
+            bytes,
+            activity,
+            number,
+            _last: last.flatten(),
+        })
+    }
+}
+
+impl<B> Body for OpenBody<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.body.poll_frame(context));
-        if let Some(Open {
-            activity,
-            number: Some(number),
-        }) = this.open
-        {
-            activity.progress(*number);
-        }
-        Poll::Ready(frame)
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        let noticed = |frame: Frame<Bytes>| frame.map_data(|bytes| self.unwritten(bytes));
+        Poll::Ready(frame.map(|frame| frame.map(noticed)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }

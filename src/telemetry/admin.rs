@@ -23,9 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::Readiness;
 use crate::config::AdminSettings;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 
 /// Connections at once of peers who may ask.
 const MAX_CONNECTIONS: usize = 48;

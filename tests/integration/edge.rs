@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::edge_client::{Tls, connect, is_closed, request, tls, tls_over};
+use crate::edge_client::{connect, is_closed, request, tls, tls_over};
 use crate::harness::{Service, Upstream, route, soon};
 
 /// A service with one route, these keys in `[server]` and these sections.
@@ -175,34 +175,6 @@ async fn pings_keep_no_idle_http2_connection() {
         tokio::select! { () = closed => {}, () = pings => {} }
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_client_that_takes_nothing_of_its_answer_is_closed() {
-    let upstream = Upstream::start();
-    let config = upstream.section("work", "/fault/size/1000000")
-        + "max_response = \"2MiB\"\n"
-        + &route("/big", "all", "work", "calls = 16");
-    let service = Service::with("write_timeout = \"300ms\"", UNLIMITED, &config).await;
-    // HTTP/1.1: the socket fills up.
-    let mut slow: Tls = tls(&service, "http/1.1").await.unwrap();
-    slow.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    // HTTP/2: no window is ever opened (SETTINGS_INITIAL_WINDOW_SIZE = 0).
-    let mut shut = tls(&service, "h2").await.unwrap();
-    let mut bytes =
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0".to_vec();
-    // :method GET, :scheme https, :path /big, :authority x (RFC 7541 appendix A).
-    let head: &[u8; 11] = b"\x82\x87\x44\x04/big\x41\x01x";
-    bytes.extend([0, 0, 11, 1, 5, 0, 0, 0, 1]);
-    bytes.extend(head);
-    shut.write_all(&bytes).await.unwrap();
-    assert!(is_closed(&mut shut).await, "windows that stay shut");
-    // What was sent before is still in the socket's buffers; then comes the end.
-    let mut taken = Vec::new();
-    let _ = soon(slow.read_to_end(&mut taken)).await;
-    assert!(taken.len() < 16_000_000, "{}", taken.len());
 }
 
 #[tokio::test]

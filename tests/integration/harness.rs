@@ -43,7 +43,17 @@ impl Service {
         routes_and_upstreams: &str,
     ) -> Self {
         let text = config_text(server, &format!("{sections}\n{routes_and_upstreams}"));
-        let settings = settings(directory.path(), &text);
+        Self::start_in(directory, &text)
+    }
+
+    /// Serves what a whole config file says.
+    pub(crate) async fn of(text: &str) -> Self {
+        let directory = TempDir::new().expect("a directory for this test");
+        Self::start_in(directory, text)
+    }
+
+    fn start_in(directory: TempDir, text: &str) -> Self {
+        let settings = settings(directory.path(), text);
         let app = app::bind(&settings).expect("the app binds");
         let stop = CancellationToken::new();
         let addrs = app.local_addrs();

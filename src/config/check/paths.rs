@@ -4,6 +4,11 @@ use std::fmt;
 
 use matchit::{InsertError, Router};
 
+use crate::config::key::Key;
+use crate::config::problem::quoted;
+use crate::config::raw::Raw;
+use crate::config::report::Report;
+
 /// Why a path cannot be a route's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BadPath {
@@ -34,6 +39,31 @@ impl Paths {
             InsertError::Conflict { with } => BadPath::Conflict(with),
             _ => BadPath::Parameter(path.to_owned()),
         })
+    }
+}
+
+/// `server.health_path` is a plain path that no route has.
+pub(super) fn check_health(raw: &Raw, report: &mut Report<'_>) {
+    let Some(path) = &raw.server.health_path else {
+        return;
+    };
+    let key = Key::of("server").name("health_path");
+    let taken = raw
+        .routes
+        .iter()
+        .any(|route| route.path.as_ref() == Some(path));
+    let value = Some(quoted(path));
+    match check(path) {
+        Err(bad) => report.said(&key, value, bad),
+        Ok(()) if !parameters(path).is_empty() => {
+            report.said(
+                &key,
+                value,
+                "a path without parameters, such as \"/healthz\"",
+            );
+        }
+        Ok(()) if taken => report.said(&key, value, "a path that no route has"),
+        Ok(()) => {}
     }
 }
 

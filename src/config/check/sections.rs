@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use url::Url;
@@ -13,20 +14,26 @@ use crate::config::raw;
 use crate::config::report::Report;
 use crate::config::scalar::{Text, Whole};
 use crate::config::settings::{
-    AdminSettings, AllowedOrigins, LogSettings, MockSettings, ServerSettings, TlsSettings,
+    AdminSettings, AllowedOrigins, HttpMode, LogSettings, MockSettings, ServerSettings, TlsSettings,
 };
 
 /// `[server]`.
 pub(super) fn server(raw: &raw::Server, report: &mut Report<'_>) -> ServerSettings {
     let key = Key::of("server");
     let https = key.name("https");
-    if raw.https.is_empty() && !report.is_broken(&https) {
-        let allowed = "at least one address, such as \"0.0.0.0:443\"";
+    let serves = raw.http_mode.0 == HttpMode::Serve && !raw.http.is_empty();
+    let broken = report.is_broken(&https) || report.is_broken(&key.name("http"));
+    if raw.https.is_empty() && !serves && !broken {
+        let allowed = "at least one address, such as \"0.0.0.0:443\", unless http has one and \
+                       http_mode is \"serve\"";
         report.said(&https, Some("[]".to_owned()), allowed);
     }
     check_proxies(raw, report);
+    check_drain(raw, report);
     ServerSettings {
         https: raw.https.iter().map(|address| address.0).collect(),
+        http: raw.http.iter().map(|address| address.0).collect(),
+        http_mode: raw.http_mode.0,
         trusted_proxies: nets(&raw.trusted_proxies),
         trusted_hops: raw.trusted_hops.map(Whole::count),
         proxy_protocol: raw.proxy_protocol,
@@ -39,10 +46,24 @@ pub(super) fn server(raw: &raw::Server, report: &mut Report<'_>) -> ServerSettin
         header_timeout: raw.header_timeout.duration(),
         idle_timeout: raw.idle_timeout.duration(),
         write_timeout: raw.write_timeout.duration(),
+        drain_delay: raw.drain_delay.duration(),
         drain_timeout: raw.drain_timeout.duration(),
         worker_threads: worker_threads(raw.worker_threads.0),
         failure_status: raw.failure_status.0,
+        health_path: raw.health_path.as_deref().map(Arc::from),
         cors_allow_origins: origins(&raw.cors_allow_origins, report),
+    }
+}
+
+/// Both count from the signal: a delay that is as long leaves nothing for requests.
+fn check_drain(raw: &raw::Server, report: &mut Report<'_>) {
+    let (delay, timeout) = (raw.drain_delay.duration(), raw.drain_timeout.duration());
+    let key = Key::of("server");
+    if delay >= timeout && !report.is_broken(&key.name("drain_timeout")) {
+        let value = Some(quoted(&humantime::format_duration(delay).to_string()));
+        let timeout = humantime::format_duration(timeout);
+        let reason = format_args!("shorter than drain_timeout ({timeout}), which it is a part of");
+        report.said(&key.name("drain_delay"), value, reason);
     }
 }
 
@@ -117,6 +138,9 @@ pub(super) fn tls(
     report: &mut Report<'_>,
 ) -> Option<TlsSettings> {
     let key = Key::of("tls");
+    if server.https.is_empty() && raw.certificate.is_none() && raw.private_key.is_none() {
+        return None;
+    }
     let public = server
         .https
         .iter()

@@ -11,7 +11,8 @@ use tracing::Level;
 
 use super::{Syntax, Text};
 use crate::config::settings::{
-    AccessLog, CertificateAuthorities, FailureStatus, LogFormat, Shape, UpstreamHttp, WithoutRedis,
+    AccessLog, CertificateAuthorities, FailureStatus, HttpMode, LogFormat, Shape, UpstreamHttp,
+    WithoutRedis,
 };
 
 /// A duration from `MIN` to `MAX` milliseconds.
@@ -253,6 +254,7 @@ macro_rules! words {
 words!(PolicyName: "all" => Self::All, "first" => Self::First,
     "first_success" => Self::FirstSuccess, "quorum" => Self::Quorum, "available" => Self::Available);
 words!(Shape: "array" => Self::Array, "object" => Self::Object);
+words!(HttpMode: "redirect" => Self::Redirect, "serve" => Self::Serve);
 words!(FailureStatus: "500" => Self::Internal, "gateway" => Self::Gateway);
 words!(LogFormat: "auto" => Self::Auto, "text" => Self::Text, "json" => Self::Json);
 words!(AccessLog: "all" => Self::All, "errors" => Self::Errors, "off" => Self::Off);

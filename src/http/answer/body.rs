@@ -14,8 +14,9 @@ use crate::upstream::{Reply, Reservation};
 /// Up to this many bytes, one copy is cheaper than several pieces to write.
 const SMALL: usize = 16 * 1024;
 
-/// The most of a body that is handed over at once.
-const FRAME: usize = 64 * 1024;
+/// The most of a body that is handed over at once: what a slow client must take within
+/// `write_timeout`, since progress is noticed piece by piece.
+const FRAME: usize = 16 * 1024;
 
 /// The pieces of a body that is being put together.
 #[derive(Default)]

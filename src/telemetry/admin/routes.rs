@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::guard;
 use crate::metrics::Metrics;
-use crate::telemetry::{Readiness, State, exposition};
+use crate::readiness::{Readiness, State};
+use crate::telemetry::exposition;
 
 /// Routes and layers; add a route here and nowhere else.
 pub(super) fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {

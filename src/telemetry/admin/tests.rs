@@ -10,7 +10,6 @@ use tower::ServiceExt;
 
 use super::guard::Peer;
 use super::*;
-use crate::telemetry::State;
 
 async fn ask(readiness: &Readiness, peer: Peer, request: Request<Body>) -> Response {
     let router = routes::router(readiness.clone(), Metrics::new()).layer(Extension(peer));
@@ -29,15 +28,19 @@ async fn json(response: Response) -> serde_json::Value {
     serde_json::from_slice(&body).unwrap()
 }
 
+fn drain(readiness: &Readiness) {
+    readiness.drain(tokio::time::Instant::now());
+}
+
 #[tokio::test]
 async fn it_is_alive_from_the_start_and_ready_when_told() {
     let readiness = Readiness::new();
-    for (state, status, word) in [
-        (State::Starting, 503, "starting"),
-        (State::Ready, 200, "ready"),
-        (State::Draining, 503, "draining"),
+    for (enter, status, word) in [
+        (None, 503, "starting"),
+        (Some(Readiness::ready as fn(&Readiness)), 200, "ready"),
+        (Some(drain), 503, "draining"),
     ] {
-        readiness.set(state);
+        enter.into_iter().for_each(|enter| enter(&readiness));
         let live = ask(&readiness, Peer::Welcome, get("/livez", "localhost")).await;
         assert_eq!(live.status(), 200);
         assert_eq!(json(live).await, serde_json::json!({ "status": "alive" }));

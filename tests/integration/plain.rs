@@ -1,0 +1,141 @@
+//! The plain-HTTP listeners, and the health path of the public ones.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Answer, Service, Upstream, client, client_builder, route, soon};
+
+const FREE: &str = "[rate_limit]\nenabled = false";
+const LIMITED: &str = "[rate_limit]\nrequests_per_second = 1\nburst = 1";
+
+/// A service with a plain-HTTP listener, before an upstream that answers at once.
+async fn service(server: &str, sections: &str) -> (Service, Upstream) {
+    let upstream = Upstream::start();
+    let routes = [
+        upstream.section("work", "/"),
+        route("/a", "all", "work", "calls = 2"),
+    ];
+    let server = format!("http = [\"127.0.0.1:0\"]\n{server}");
+    (
+        Service::with(&server, sections, &routes.concat()).await,
+        upstream,
+    )
+}
+
+/// What is answered to these bytes, until the connection ends.
+async fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer))
+        .await
+        .expect("text");
+    answer
+}
+
+async fn get(url: String) -> Answer {
+    Answer::of(soon(client().get(url).send()).await.expect("an answer")).await
+}
+
+#[tokio::test]
+async fn plain_http_is_sent_to_the_same_place_over_https() {
+    let (service, _upstream) = service("", FREE).await;
+    let plain = client_builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client");
+    let url = format!(
+        "http://localhost:{}/a?timeout=5000",
+        service.addrs.http[0].port()
+    );
+    let redirect = Answer::of(soon(plain.get(&url).send()).await.expect("an answer")).await;
+    assert_eq!((redirect.status, redirect.body.as_str()), (308, ""));
+    assert_eq!(redirect.header("location"), service.url("/a?timeout=5000"));
+    redirect.header("x-request-id");
+    let followed = get(url).await;
+    assert_eq!(
+        (followed.status, followed.version),
+        (200, reqwest::Version::HTTP_2)
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_needs_a_valid_host_and_goes_nowhere_else() {
+    let (service, _upstream) = service("", FREE).await;
+    let address = service.addrs.http[0];
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a@evil.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: evil.example/x\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+    ] {
+        let answer = raw(address, request).await;
+        assert!(
+            answer.starts_with("HTTP/1.") && answer[9..].starts_with("400"),
+            "{request:?}: {answer}"
+        );
+        assert!(!answer.contains("location:"), "{answer}");
+    }
+    let answer = raw(
+        address,
+        "GET //evil.example/x HTTP/1.0\r\nhost: a.example\r\n\r\n",
+    )
+    .await;
+    let port = service.addrs.https[0].port();
+    let location = format!("location: https://a.example:{port}//evil.example/x\r\n");
+    assert!(answer.contains(&location), "{answer}");
+}
+
+#[tokio::test]
+async fn plain_http_serves_when_told_to_and_needs_no_certificate_then() {
+    let upstream = Upstream::start();
+    let routes = [
+        upstream.section("work", "/"),
+        route("/a", "all", "work", "calls = 2"),
+    ];
+    let text = format!(
+        "[server]\nhttps = []\nhttp = [\"127.0.0.1:0\"]\nhttp_mode = \"serve\"\n\
+         [admin]\nenabled = false\n{FREE}\n{}",
+        routes.concat()
+    );
+    let service = Service::of(&text).await;
+    let answer = get(format!("http://{}/a", service.addrs.http[0])).await;
+    assert_eq!(
+        (answer.status, answer.version),
+        (200, reqwest::Version::HTTP_11)
+    );
+    assert_eq!(answer.body, r#"[{"time":250},{"time":250}]"#);
+}
+
+#[tokio::test]
+async fn plain_http_has_the_limits_of_https() {
+    let (service, _upstream) = service("header_timeout = \"200ms\"", LIMITED).await;
+    let address = service.addrs.http[0];
+    // A head that does not end.
+    assert_eq!(raw(address, "GET / HTTP/1.1\r\nhost: a\r\n").await, "");
+    let ask = || raw(address, "GET / HTTP/1.0\r\nhost: a\r\n\r\n");
+    let (first, second) = (ask().await, ask().await);
+    assert!(first.contains(" 308 "), "{first}");
+    assert!(second.contains(" 429 "), "{second}");
+}
+
+#[tokio::test]
+async fn the_health_path_answers_on_every_public_listener_and_is_not_limited() {
+    let (service, upstream) = service("health_path = \"/healthz\"", LIMITED).await;
+    for _ in 0..3 {
+        let plain = get(format!("http://{}/healthz", service.addrs.http[0])).await;
+        let https = service.get("/healthz").await;
+        for answer in [plain, https] {
+            assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+        }
+    }
+    let post = service.ask(&client(), "POST", "/healthz", &[]).await;
+    assert_eq!(post.status, 405);
+    assert_eq!(upstream.counters.requests(), 0);
+}
