@@ -4,6 +4,7 @@
 //! It never serves routes, and the public listeners never serve it.
 
 mod guard;
+mod page;
 mod routes;
 
 use std::convert::Infallible;

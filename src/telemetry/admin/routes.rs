@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use super::guard;
+use super::{guard, page::page};
 use crate::metrics::Metrics;
 use crate::readiness::{Readiness, State};
 use crate::telemetry::exposition;
@@ -19,6 +19,7 @@ use crate::telemetry::exposition;
 /// Routes and layers; add a route here and nowhere else.
 pub(super) fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
     Router::new()
+        .route("/", get(page))
         .route("/livez", get(live))
         .route("/readyz", get(ready).with_state(readiness))
         .route("/metrics", get(async move || exposition::render(&metrics)))

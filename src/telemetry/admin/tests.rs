@@ -65,7 +65,7 @@ async fn whatever_else_is_asked_is_a_problem_that_nobody_caches() {
     for (peer, request, status) in [
         (
             Peer::Welcome,
-            get("/", "127.0.0.1:9180"),
+            get("/nowhere", "127.0.0.1:9180"),
             StatusCode::NOT_FOUND,
         ),
         (Peer::Welcome, post, StatusCode::METHOD_NOT_ALLOWED),
