@@ -5,6 +5,7 @@ mod activity;
 mod certificate;
 mod connections;
 mod descriptors;
+mod drain;
 mod listener;
 mod proxy_protocol;
 mod requests;
@@ -32,8 +33,9 @@ pub use self::acceptor::Transport;
 use self::activity::Timeouts;
 pub use self::connections::Connections;
 pub use self::descriptors::raise_descriptor_limit;
-pub use self::listener::bind;
-use self::listener::{Edge, Listener};
+pub use self::drain::drain;
+use self::listener::{Edge, Gate, Listener};
+pub use self::listener::{Socket, bind};
 pub use self::tls::server_config;
 use crate::config::ServerSettings;
 
@@ -44,7 +46,8 @@ const ACCEPT_ERRORS_LOGGED: Duration = Duration::from_secs(1);
 
 /// One listener of HTTPS or plain HTTP, bound and ready to serve.
 pub struct Server {
-    listener: std::net::TcpListener,
+    socket: Socket,
+    gate: Arc<Gate>,
     acceptor: Acceptor,
     connections: Arc<Connections>,
     handle: Handle<Edge>,
@@ -54,7 +57,7 @@ impl Server {
     /// A server on a bound listener. Connections are taken only once it runs.
     #[must_use]
     pub fn new(
-        listener: std::net::TcpListener,
+        socket: Socket,
         transport: Transport,
         connections: Arc<Connections>,
         settings: &ServerSettings,
@@ -72,7 +75,8 @@ impl Server {
             proxy_protocol,
         };
         Self {
-            listener,
+            socket,
+            gate: Arc::default(),
             acceptor,
             connections,
             handle: Handle::new(),
@@ -84,7 +88,7 @@ impl Server {
     /// # Errors
     /// When the socket is not one any more.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.socket.tcp.local_addr()
     }
 
     /// What stops it.
@@ -92,6 +96,7 @@ impl Server {
     pub fn stopper(&self) -> Stopper {
         Stopper {
             handle: self.handle.clone(),
+            gate: self.gate.clone(),
         }
     }
 
@@ -106,14 +111,11 @@ impl Server {
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        let header_timeout = self.acceptor.timeouts.header;
         let is_plain = matches!(self.acceptor.transport, Transport::Plain);
-        let listener = Listener::new(self.listener, self.connections)?;
+        let listener = Listener::new(self.socket, self.gate, self.connections)?;
         let mut server = axum_server::Server::from_listener(listener)
             .acceptor(self.acceptor)
             .handle(self.handle)
-            // Silence while hyper still finds out which protocol it is.
-            .first_request_timeout(header_timeout)
             .accept_error_handler(accept_error_log());
         configure(server.http_builder());
         if is_plain {
@@ -129,12 +131,28 @@ impl Server {
 #[derive(Clone)]
 pub struct Stopper {
     handle: Handle<Edge>,
+    gate: Arc<Gate>,
 }
 
 impl Stopper {
-    /// Takes no more connections, lets requests that run finish, and ends after `limit` at most.
-    pub fn drain(&self, limit: Duration) {
-        self.handle.graceful_shutdown(Some(limit));
+    /// Lets no more clients begin to connect.
+    fn turn_away(&self) {
+        self.gate.turn_away();
+    }
+
+    /// Closes the listener, see [`Gate::close`].
+    fn close(&self, quiet: bool, over: bool) -> bool {
+        self.gate.close(quiet, over)
+    }
+
+    /// Ends what is idle or shakes hands, and lets requests that run finish.
+    fn finish(&self) {
+        self.handle.graceful_shutdown(None);
+    }
+
+    /// Ends everything.
+    fn cut(&self) {
+        self.handle.shutdown();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every listener and everything that requests use: all of it, or a list of what is missing.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::http::{Current, Snapshot};
 use crate::metrics::Metrics;
 use crate::mock::{self, Mock};
 use crate::names::Names;
-use crate::server::{self, Connections, Server, Transport, server_config};
+use crate::server::{self, Connections, Server, Socket, Transport, server_config};
 use crate::telemetry::admin::{self, Admin};
 use crate::upstream::{Buffers, Common};
 
@@ -28,6 +28,7 @@ pub struct App {
     pub(super) current: Current,
     pub(super) connections: Arc<Connections>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) drain_delay: Duration,
     pub(super) drain_timeout: Duration,
 }
 
@@ -97,6 +98,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         current,
         connections,
         metrics,
+        drain_delay: settings.server.drain_delay,
         drain_timeout: settings.server.drain_timeout,
     })
 }
@@ -107,7 +109,7 @@ fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
 }
 
 /// The listeners of one key.
-fn listeners(key: &str, addresses: &[SocketAddr], problems: &mut Vec<Problem>) -> Vec<TcpListener> {
+fn listeners(key: &str, addresses: &[SocketAddr], problems: &mut Vec<Problem>) -> Vec<Socket> {
     let mut listeners = Vec::new();
     for address in addresses {
         let bound = server::bind(*address);

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
 use crate::config::HttpMode;
 use crate::http::{Answers, Current, Door, edge};
 use crate::readiness::Readiness;
-use crate::server::{Connections, Stopper};
+use crate::server::{Connections, Stopper, drain};
 
 /// How often clients that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ impl App {
             .mock
             .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
         let mock = mock.map(tokio::spawn);
-        let sweeper = tokio::spawn(sweep(self.current.clone(), self.connections));
+        let sweeper = tokio::spawn(sweep(self.current.clone(), self.connections.clone()));
         let plain = match (self.http_mode, addrs.https_port()) {
             (HttpMode::Redirect, Some(port)) => Answers::Redirect(port),
             _ => Answers::Routes,
@@ -63,11 +63,11 @@ impl App {
             // A listener ends by itself only when it is broken; the others go down with it.
             ended = running.join_next() => tracing::error!(?ended, "a listener ended"),
         }
-        readiness.drain(last_call(Instant::now(), self.drain_timeout));
+        let end = Instant::now() + self.drain_timeout;
+        readiness.drain(last_call(end, self.drain_timeout));
         tracing::info!(drain_timeout = ?self.drain_timeout, "stopping: requests that run may finish");
-        stoppers
-            .iter()
-            .for_each(|stopper| stopper.drain(self.drain_timeout));
+        sleep(self.drain_delay).await;
+        drain(&stoppers, &self.connections, end).await;
         while running.join_next().await.is_some() {}
         sweeper.abort();
         mock_stop.cancel();
@@ -80,8 +80,8 @@ impl App {
 
 /// When gathers that still run are answered 503: half a second before the end, which must suffice
 /// for the answers to leave.
-fn last_call(begun: Instant, timeout: Duration) -> Instant {
-    begun + timeout - ANSWER_TIME.min(timeout / 2)
+fn last_call(end: Instant, timeout: Duration) -> Instant {
+    end - ANSWER_TIME.min(timeout / 2)
 }
 
 async fn sweep(current: Current, connections: Arc<Connections>) {

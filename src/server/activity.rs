@@ -39,6 +39,15 @@ pub(super) enum Overdue {
     Write,
 }
 
+/// What a connection that drains may still send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// A request that may be on its way.
+    Request,
+    /// The end of a handshake or of a request's head, which has begun.
+    End,
+}
+
 /// The activity of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -46,6 +55,8 @@ pub(super) struct Activity {
     pub(super) id: u64,
     times: Mutex<Times>,
     closing: AtomicBool,
+    /// Whether the next response is the last.
+    ending: AtomicBool,
     task: AtomicWaker,
 }
 
@@ -96,11 +107,11 @@ impl Activity {
             responses: Vec::new(),
             next_response: 0,
         };
-        let closing = AtomicBool::new(false);
         Self {
             id,
             times: Mutex::new(times),
-            closing,
+            closing: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             task: AtomicWaker::new(),
         }
     }
@@ -220,6 +231,38 @@ impl Activity {
             .min_by_key(|(due, _)| *due)
     }
 
+    /// What is awaited of the client before the connection may be told to end, and since when; of an
+    /// HTTP/2 client nothing is, since it is told which of its requests were taken.
+    pub(super) fn awaited(&self) -> Option<(Instant, Awaited)> {
+        let times = self.times.lock();
+        match (times.open, times.head_since, times.phase) {
+            (0, Some(since), _) => Some((since, Awaited::End)),
+            (0, None, Phase::Handshake) => Some((times.idle_since, Awaited::End)),
+            (0, None, Phase::Fresh(_) | Phase::Serving(Protocol::Http1)) => {
+                Some((times.idle_since, Awaited::Request))
+            }
+            _ => None,
+        }
+    }
+
+    /// Since when there has been neither a request nor a byte that the client did not take.
+    pub(super) fn unused_since(&self) -> Option<Instant> {
+        let times = self.times.lock();
+        let unused = times.open == 0 && times.blocked_since.is_none();
+        unused.then_some(times.idle_since)
+    }
+
+    /// From now on each response over HTTP/1 says that it is the last.
+    pub(super) fn end_soon(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    /// Whether a response must say that it is the last.
+    pub(super) fn is_last_response(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+            && self.times.lock().phase == Phase::Serving(Protocol::Http1)
+    }
+
     /// Asks the connection to end; its task is woken to do so.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -270,6 +313,31 @@ mod tests {
         assert_eq!(due(&activity), Some((15, Overdue::Write)));
         activity.end(Some(response));
         assert_eq!(due(&activity), Some((75, Overdue::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_awaits_what_was_begun_and_what_may_be_on_its_way() {
+        let activity = Activity::new(0);
+        let awaited = |activity: &Activity| activity.awaited().map(|(_, what)| what);
+        assert_eq!(awaited(&activity), Some(Awaited::End));
+        activity.connected(Protocol::Http1);
+        assert_eq!(awaited(&activity), Some(Awaited::Request));
+        assert!(activity.received(1));
+        assert_eq!(awaited(&activity), Some(Awaited::End));
+        activity.begin();
+        assert_eq!(awaited(&activity), None);
+        assert_eq!(activity.unused_since(), None);
+        assert!(!activity.is_last_response());
+        activity.end_soon();
+        assert!(activity.is_last_response());
+        let http2 = Activity::new(1);
+        http2.connected(Protocol::Http2);
+        assert_eq!(awaited(&http2), Some(Awaited::Request));
+        http2.begin();
+        http2.end(None);
+        assert_eq!(awaited(&http2), None);
+        http2.end_soon();
+        assert!(!http2.is_last_response());
     }
 
     #[tokio::test(start_paused = true)]

@@ -154,6 +154,16 @@ impl Connections {
         self.limits.load().trusts(peer.to_canonical())
     }
 
+    /// Has every response over HTTP/1 say that it is its connection's last.
+    pub(super) fn drain(&self) {
+        self.table.lock().drain();
+    }
+
+    /// Whether `condition` holds for every connection.
+    pub(super) fn all(&self, condition: impl Fn(&Activity) -> bool) -> bool {
+        self.table.lock().all(condition)
+    }
+
     /// Forgets peers that have opened no connection lately.
     pub fn sweep(&self) {
         if let Some(rate) = &self.limits.load().rate {

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use ::http::Response;
+use ::http::header::CONNECTION;
+use ::http::{HeaderValue, Response};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -87,9 +88,13 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.response.poll(context))?;
+        let mut response = ready!(this.response.poll(context))?;
         let mut open = this.open.take();
         if let Some(open) = &mut open {
+            if open.activity.is_last_response() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
             open.number = Some(open.activity.respond());
         }
         let body = |body| OpenBody {

@@ -26,6 +26,8 @@ pub(super) struct Table {
     picked: VecDeque<(Instant, Arc<Activity>)>,
     /// In the order of accept; those that are past their handshake are skipped.
     handshakes: VecDeque<Arc<Activity>>,
+    /// Whether the process is to end.
+    draining: bool,
 }
 
 impl Table {
@@ -37,10 +39,24 @@ impl Table {
         // Stalled handshakes must not keep everybody out: they are never idle.
         self.bound_handshakes((most / 2).clamp(LEAST_HANDSHAKES, MOST_HANDSHAKES));
         let activity = Arc::new(Activity::new(self.next));
+        if self.draining {
+            activity.end_soon();
+        }
         self.next += 1;
         self.open.insert(activity.id, activity.clone());
         self.handshakes.push_back(activity.clone());
         Some(activity)
+    }
+
+    /// Has every connection end with its next response, those included that are still to come.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        self.open.values().for_each(|one| one.end_soon());
+    }
+
+    /// Whether `condition` holds for every connection.
+    pub(super) fn all(&self, condition: impl Fn(&Activity) -> bool) -> bool {
+        self.open.values().all(|one| condition(one))
     }
 
     /// Closes the connection that has been idle for longest, if any is.
