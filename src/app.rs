@@ -21,13 +21,11 @@ mod words;
 
 pub use self::bind::{App, bind};
 use self::signals::{reopen_on_signals, stop_signals};
-use crate::config::{
-    AccessLog, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings, TlsSettings,
-};
+use crate::config::{AccessLog, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
 use crate::http::Snapshot;
 use crate::metrics::Metrics;
 use crate::mock;
-use crate::server::{raise_descriptor_limit, server_config};
+use crate::server::{Tls, raise_descriptor_limit};
 use crate::telemetry::logs;
 
 /// Where an [`App`] listens.
@@ -76,22 +74,19 @@ pub fn serve(settings: &Settings) -> Result<(), Problems> {
     })
 }
 
-/// Reads every file that a start reads, and makes what can be made of them; binds nothing.
+/// Reads every file that a start reads, and makes what can be made of them; binds nothing. Gives what
+/// is allowed but seldom meant.
 ///
 /// # Errors
 /// All that a start would miss, addresses apart.
-pub fn check(settings: &Settings) -> Result<(), Problems> {
-    let made_at_start = |tls: &TlsSettings| tls.self_signed && !tls.certificate.exists();
-    let tls = settings.tls.iter().filter(|tls| !made_at_start(tls));
-    let certificate = tls.filter_map(|tls| server_config(tls).err());
+pub fn check(settings: &Settings) -> Result<Vec<String>, Problems> {
+    let certificates = settings.tls.as_ref().map(Tls::check).transpose();
     let snapshot = Snapshot::new(settings, &bind::common(settings, Metrics::new()), None).err();
     let log = logs::check(&settings.log).err();
-    let problems: Vec<Problem> = certificate
-        .chain(log)
-        .chain(snapshot.iter().flat_map(Problems::iter).cloned())
-        .collect();
+    let found = certificates.as_ref().err().into_iter().chain(&snapshot);
+    let problems: Vec<Problem> = found.flat_map(Problems::iter).cloned().chain(log).collect();
     if problems.is_empty() {
-        Ok(())
+        certificates.map(Option::unwrap_or_default)
     } else {
         Err(problems.into_iter().collect())
     }

@@ -91,8 +91,9 @@ impl Line {
     /// advice goes to standard error then.
     fn check(&self, print: bool) -> Result<(), Problems> {
         let config = self.load()?;
-        crate::app::check(&config.settings)?;
-        let advice = advice::of(&config.settings);
+        let warnings = crate::app::check(&config.settings)?;
+        let mut advice = advice::of(&config.settings);
+        advice.warnings.extend(warnings);
         let name = self.config.display();
         if print {
             for line in &advice.warnings {

@@ -34,10 +34,10 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::{
     AccessLog, AccessSettings, AdminSettings, AllowedOrigins, BranchSettings,
-    CertificateAuthorities, ClientSettings, FailureStatus, HttpMode, LogFormat, LogSettings,
-    MockSettings, RateLimitSettings, RedisSettings, RouteRateLimit, RouteSettings, ServerSettings,
-    Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp, UpstreamSettings,
-    WithoutRedis,
+    CertificateAuthorities, CertificateSource, ClientSettings, FailureStatus, HttpMode, LogFormat,
+    LogSettings, MockSettings, PairFiles, RateLimitSettings, RedisSettings, RouteRateLimit,
+    RouteSettings, ServerSettings, Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp,
+    UpstreamSettings, WithoutRedis,
 };
 pub use target::{BadParameter, Target};
 

@@ -2,7 +2,6 @@
 
 mod acceptor;
 mod activity;
-mod certificate;
 mod connections;
 mod descriptors;
 mod drain;
@@ -36,7 +35,7 @@ pub use self::descriptors::raise_descriptor_limit;
 pub use self::drain::drain;
 use self::listener::{Edge, Gate, Listener};
 pub use self::listener::{Socket, bind};
-pub use self::tls::server_config;
+pub use self::tls::{Prepared, Tls};
 use crate::config::ServerSettings;
 
 /// The most that the head of an HTTP/1 request may take.

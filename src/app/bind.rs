@@ -14,7 +14,7 @@ use crate::http::{Current, Snapshot};
 use crate::metrics::Metrics;
 use crate::mock::{self, Mock};
 use crate::names::Names;
-use crate::server::{self, Connections, Server, Socket, Transport, server_config};
+use crate::server::{self, Connections, Server, Socket, Tls, Transport};
 use crate::telemetry::admin::{self, Admin};
 use crate::upstream::{Buffers, Common};
 
@@ -29,6 +29,7 @@ pub struct App {
     pub(super) connections: Arc<Connections>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) drain_delay: Duration,
+    pub(super) tls: Option<Tls>,
     pub(super) drain_timeout: Duration,
 }
 
@@ -50,8 +51,9 @@ impl App {
 /// # Errors
 /// All that is missing: files that cannot be read, addresses that are taken.
 pub fn bind(settings: &Settings) -> Result<App, Problems> {
-    let tls = settings.tls.as_ref().map(server_config).transpose()?;
     let metrics = Metrics::new();
+    let load = |tls| Tls::load(tls, metrics.clone());
+    let tls = settings.tls.as_ref().map(load).transpose()?;
     let snapshot = Snapshot::new(settings, &common(settings, metrics.clone()), None)?;
     let mut problems = Vec::new();
     let connections = Connections::new(settings, &metrics);
@@ -60,7 +62,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         Server::new(listener, transport, connections.clone(), &settings.server)
     };
     let mut https = Vec::new();
-    if let Some(tls) = tls.map(Transport::Tls) {
+    if let Some(tls) = tls.clone().map(Transport::Tls) {
         let listeners = listeners("server.https", &settings.server.https, &mut problems);
         https.extend(listeners.into_iter().map(|listener| server(&tls, listener)));
     }
@@ -99,6 +101,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         connections,
         metrics,
         drain_delay: settings.server.drain_delay,
+        tls,
         drain_timeout: settings.server.drain_timeout,
     })
 }

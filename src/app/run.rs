@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,7 @@ impl App {
             .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
         let mock = mock.map(tokio::spawn);
         let sweeper = tokio::spawn(sweep(self.current.clone(), self.connections.clone()));
+        let watcher = self.tls.map(|tls| tokio::spawn(tls.watch()));
         let plain = match (self.http_mode, addrs.https_port()) {
             (HttpMode::Redirect, Some(port)) => Answers::Redirect(port),
             _ => Answers::Routes,
@@ -70,6 +71,7 @@ impl App {
         drain(&stoppers, &self.connections, end).await;
         while running.join_next().await.is_some() {}
         sweeper.abort();
+        watcher.inspect(JoinHandle::abort);
         mock_stop.cancel();
         if let Some(mock) = mock {
             // What it could not say by now is of no use to anybody.

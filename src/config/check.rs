@@ -11,6 +11,7 @@ mod policies;
 mod routes;
 mod sections;
 mod shared;
+mod tls;
 mod upstreams;
 
 pub(super) use limits::print_route;
@@ -24,7 +25,7 @@ use super::settings::Settings;
 /// The settings that `raw` describes; nothing when a part is missing, which has been reported.
 pub(super) fn settings(raw: &Raw, report: &mut Report<'_>) -> Option<Settings> {
     let server = sections::server(&raw.server, report);
-    let tls = sections::tls(&raw.tls, &server, report);
+    let tls = tls::tls(&raw.tls, &server, report);
     let admin = sections::admin(&raw.admin, report);
     let mock = sections::mock(&raw.mock);
     check_addresses(raw, report);

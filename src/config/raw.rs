@@ -14,10 +14,12 @@ use tracing::Level;
 
 mod limits;
 mod route;
+mod tls;
 mod upstream;
 
 pub(super) use limits::{Access, RateLimit, RouteRateLimit, SharedLimits};
 pub(super) use route::{Branch, Route};
+pub(super) use tls::{Pair, Tls};
 pub(super) use upstream::Upstream;
 
 use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};
@@ -31,7 +33,7 @@ pub(super) struct Raw {
     pub(super) server: Server,
     /// Which clients are served at all.
     pub(super) access: Access,
-    /// The certificate that clients see.
+    /// The certificates that clients see, and those that clients must show.
     pub(super) tls: Tls,
     /// The rate limit of each client.
     pub(super) rate_limit: RateLimit,
@@ -104,20 +106,6 @@ pub(super) struct Server {
     pub(super) health_path: Option<String>,
     /// Origins whose pages may call: a list such as `["https://app.example.com"]`, or `["*"]` for any.
     pub(super) cors_allow_origins: Vec<String>,
-}
-
-/// The certificate that clients see.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Tls {
-    /// Required. File with the certificate chain in PEM, leaf first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) certificate: Option<Text<PathBuf>>,
-    /// Required. File with the private key in PEM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) private_key: Option<Text<PathBuf>>,
-    /// Make a self-signed pair if neither file exists; only when every listener is on loopback.
-    pub(super) self_signed: bool,
 }
 
 /// The listener for operators: health, metrics, status page.

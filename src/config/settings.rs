@@ -15,9 +15,11 @@ use url::Url;
 
 mod limits;
 mod shared;
+mod tls;
 
 pub use limits::{AccessSettings, ClientSettings, RateLimitSettings, RouteRateLimit};
 pub use shared::{RedisSettings, SharedLimitSettings, WithoutRedis};
+pub use tls::{CertificateSource, PairFiles, TlsSettings};
 
 use super::target::Target;
 use crate::gather::{Launch, Policy};
@@ -124,17 +126,6 @@ pub enum AllowedOrigins {
     Any,
     /// Exactly these, as browsers send them in `Origin`.
     List(Vec<HeaderValue>),
-}
-
-/// `[tls]`.
-#[derive(Clone, Debug)]
-pub struct TlsSettings {
-    /// PEM chain, leaf first; an absolute path or one relative to the working directory.
-    pub certificate: PathBuf,
-    /// PEM private key.
-    pub private_key: PathBuf,
-    /// Make a pair if neither file exists.
-    pub self_signed: bool,
 }
 
 /// `[admin]`: the listener for operators.

@@ -83,6 +83,7 @@ fn the_defaults_that_the_demonstration_shows_as_comments_are_the_defaults() {
                 "# url",
                 "# headers",
                 "# allow",
+                "# client_ca",
                 "# trusted_hops",
                 "# health_path",
                 "# file",
@@ -330,6 +331,6 @@ fn paths_start_at_the_config_file() {
         BASE,
         &Environment::default(),
     );
-    let certificate = config.unwrap().settings.tls.unwrap().certificate;
-    assert_eq!(certificate, Path::new("/etc/gatherd/absent/cert.pem"));
+    let CertificateSource::Files(files) = config.unwrap().settings.tls.unwrap().source;
+    assert_eq!(files.certificate, Path::new("/etc/gatherd/absent/cert.pem"));
 }

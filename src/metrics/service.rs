@@ -14,6 +14,7 @@ pub struct ServiceMetrics {
     reload_succeeded: IntGauge,
     reload_at: Gauge,
     certificates: GaugeVec,
+    certificate_changes: IntCounterVec,
     /// Log lines that could not be written.
     pub log_lines_lost: IntCounter,
     /// Bugs that cost one request or task.
@@ -32,15 +33,12 @@ impl ServiceMetrics {
             &["version"],
         );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let reloads = make::counters(
+        let reloads = each_outcome(make::counters(
             registry,
             "gatherd_reloads_total",
             "Reloads of the configuration by their outcome.",
             &["outcome"],
-        );
-        for outcome in [OK, FAILED] {
-            let _ = reloads.with_label_values(&[outcome]);
-        }
+        ));
         let reload_succeeded = make::gauge(
             registry,
             "gatherd_config_last_reload_successful",
@@ -61,6 +59,12 @@ impl ServiceMetrics {
                 "When a certificate for clients expires, in seconds since 1970.",
                 &["certificate"],
             ),
+            certificate_changes: each_outcome(make::counters(
+                registry,
+                "gatherd_certificate_changes_total",
+                "Changed certificate files: ok are in use, failed could not be used.",
+                &["outcome"],
+            )),
             log_lines_lost: make::counter(
                 registry,
                 "gatherd_log_lines_lost_total",
@@ -97,6 +101,12 @@ impl ServiceMetrics {
         }
     }
 
+    /// The files of a certificate changed, and it is in use or cannot be used.
+    pub fn certificate_changed(&self, used: bool) {
+        let outcome = if used { OK } else { FAILED };
+        self.certificate_changes.with_label_values(&[outcome]).inc();
+    }
+
     /// A timer of the serving runtime was late by so much.
     pub fn loop_lag(&self, lag: Duration) {
         self.loop_lag.observe(lag.as_secs_f64());
@@ -113,6 +123,14 @@ impl ServiceMetrics {
 
 const OK: &str = "ok";
 const FAILED: &str = "failed";
+
+/// Shows both outcomes from the start.
+fn each_outcome(counters: IntCounterVec) -> IntCounterVec {
+    for outcome in [OK, FAILED] {
+        let _ = counters.with_label_values(&[outcome]);
+    }
+    counters
+}
 
 /// As Prometheus writes instants.
 fn seconds_since_1970(time: SystemTime) -> f64 {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -10,9 +9,7 @@ use axum::middleware::AddExtension;
 use axum_server::accept::Accept;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rustls::ServerConfig;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tower::Layer;
@@ -22,6 +19,7 @@ use super::connections::{Counted, Refusal};
 use super::proxy_protocol;
 use super::requests::Requests;
 use super::stream::{Admitted, Watched};
+use super::tls::Tls;
 use crate::client::Peer;
 
 /// How long a trusted peer may take for its PROXY header.
@@ -33,7 +31,7 @@ pub enum Transport {
     /// HTTP/1.1 without anything between.
     Plain,
     /// TLS, which agrees on HTTP/1.1 or HTTP/2.
-    Tls(Arc<ServerConfig>),
+    Tls(Tls),
 }
 
 /// Makes admitted connections into streams of requests.
@@ -65,7 +63,7 @@ where
             let (stream, protocol) = match transport {
                 Transport::Plain => (Either::Right(stream), Protocol::Http1),
                 Transport::Tls(tls) => {
-                    let stream = TlsAcceptor::from(tls).accept(stream).await?;
+                    let stream = tls.accept(stream).await?;
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     let protocol = if http2 {
                         Protocol::Http2

@@ -1,44 +1,359 @@
-//! TLS towards clients.
+//! TLS towards clients: which certificate whom is shown, and how it changes while handshakes go on.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `tls.rs` | what is served, and the two ways to change it: the configuration and the disk |
+//! | `place` | the files of a pair and of the clients' authorities, and what is made of them |
+//! | `pair`, `leaf` | a chain with its key, and what its first certificate says |
+//! | `watch` | whether what the files hold now may take the place of what is in use |
+//! | `chosen` | which of several certificates a client is shown |
+//! | `config` | what the TLS library is told |
 
+mod chosen;
+mod config;
+mod disk;
+mod leaf;
+mod pair;
+mod place;
+mod self_signed;
+mod watch;
+
+use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{ServerConfig, SupportedCipherSuite};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use super::certificate;
-use crate::config::{Problem, TlsSettings};
+use self::chosen::Certificates;
+use self::config::Sessions;
+use self::leaf::now;
+use self::pair::Pair;
+use self::place::{ClientPlace, Place};
+use self::watch::{Seen, Watched};
+use crate::config::{CertificateSource, PairFiles, Problem, Problems, TlsSettings};
+use crate::metrics::Metrics;
 
-/// TLS 1.2 and 1.3 with the configured certificate, which is made first if the settings say so.
-///
-/// # Errors
-/// When the certificate or its key is missing, cannot be read, or does not belong to the other.
-pub fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, Problem> {
-    if settings.self_signed {
-        certificate::make_if_missing(settings)?;
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often a certificate that is not good, or not for long, is told of.
+const COMPLAIN: Duration = Duration::from_secs(12 * 3600);
+
+/// TLS of the whole process; clones are the same.
+#[derive(Clone)]
+pub struct Tls {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// What the next handshake uses.
+    config: ArcSwap<ServerConfig>,
+    served: Mutex<Served>,
+    provider: Arc<CryptoProvider>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is in use, and where it came from.
+struct Served {
+    pairs: Pairs,
+    clients: Option<Watched<ClientPlace>>,
+    sessions: Sessions,
+}
+
+/// The pair for everybody, and more in the order of the configuration.
+struct Pairs {
+    default: Watched<Place>,
+    more: Vec<Watched<Place>>,
+}
+
+/// A configuration that can be served: everything is read, and nothing is changed yet.
+pub struct Prepared {
+    served: Served,
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// As the settings say; a self-signed pair is made first if they want one.
+    ///
+    /// # Errors
+    /// Every file that is missing, cannot be read or used, or does not belong to the other.
+    pub fn load(settings: &TlsSettings, metrics: Arc<Metrics>) -> Result<Self, Problems> {
+        if settings.self_signed {
+            let CertificateSource::Files(files) = &settings.source;
+            self_signed::make_if_missing(&Place::default(files))?;
+        }
+        let provider = config::provider();
+        let served = Served::load(settings, &provider)?;
+        let config = served.config(&provider)?;
+        served.announce(&metrics);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                metrics,
+                config: ArcSwap::new(config),
+                served: Mutex::new(served),
+                provider,
+            }),
+        })
     }
-    let provider = Arc::new(provider());
-    let certified = certificate::load(settings, &provider)?;
-    let unusable = |error: rustls::Error| Problem::unavailable("tls", error);
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Our order of suites holds: most clients name SHA-384 first, which costs a handshake a fifth more.
-    config.ignore_client_order = true;
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-    config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
+
+    /// Reads everything that a start reads, and makes nothing. Gives what clients will mind.
+    ///
+    /// # Errors
+    /// As [`Tls::load`].
+    pub fn check(settings: &TlsSettings) -> Result<Vec<String>, Problems> {
+        let CertificateSource::Files(files) = &settings.source;
+        let place = Place::default(files);
+        let provider = config::provider();
+        if settings.self_signed && !self_signed::is_there(&place) {
+            return Ok(Vec::new());
+        }
+        let served = Served::load(settings, &provider)?;
+        served.config(&provider)?;
+        Ok(served.complaints())
+    }
+
+    /// Reads everything anew for changed settings; nothing is changed until it is given to
+    /// [`Tls::replace`].
+    ///
+    /// # Errors
+    /// As [`Tls::load`], and a certificate that is older than the one its files held before.
+    pub fn prepare(&self, settings: &TlsSettings) -> Result<Prepared, Problems> {
+        let provider = &self.shared.provider;
+        let mut served = Served::load(settings, provider)?;
+        let before = self.shared.served.lock();
+        let objections: Vec<Problem> = served
+            .pairs
+            .iter()
+            .flat_map(|new| {
+                let mut old = before.pairs.iter();
+                let old = old.find(|old| old.place.files == new.place.files);
+                old.map_or_else(Vec::new, |old| old.objection(new))
+            })
+            .collect();
+        if !objections.is_empty() {
+            return Err(objections.into_iter().collect());
+        }
+        let same_clients = match (&served.clients, &before.clients) {
+            (Some(new), Some(old)) => new.is_same(old),
+            (new, old) => new.is_none() && old.is_none(),
+        };
+        if same_clients {
+            served.sessions = before.sessions.clone();
+        }
+        let config = served.config(provider)?;
+        Ok(Prepared { served, config })
+    }
+
+    /// Serves what was prepared from the next handshake on.
+    pub fn replace(&self, prepared: Prepared) {
+        prepared.served.announce(&self.shared.metrics);
+        *self.shared.served.lock() = prepared.served;
+        self.shared.config.store(prepared.config);
+    }
+
+    /// Looks at the files for ever, and takes what is new and good.
+    pub async fn watch(self) {
+        let mut looks = tokio::time::interval(LOOK);
+        let mut complained = Instant::now();
+        loop {
+            looks.tick().await;
+            let tls = self.clone();
+            // A key may take milliseconds to check, and a disk seconds to answer.
+            let looked = tokio::task::spawn_blocking(move || tls.look());
+            if let Err(error) = looked.await {
+                tracing::error!(%error, "cannot look for changed certificates");
+            }
+            if complained.elapsed() >= COMPLAIN {
+                complained = Instant::now();
+                self.shared.served.lock().complain();
+            }
+        }
+    }
+
+    /// Looks at every file once.
+    fn look(&self) {
+        let provider = &self.shared.provider;
+        let mut served = self.shared.served.lock();
+        let now = Instant::now();
+        let mut replaced = false;
+        for pair in served.pairs.iter_mut() {
+            if self.told(&pair.look(provider, now)) {
+                replaced = true;
+                pair.announce("a changed certificate is in use");
+            }
+        }
+        let clients = served.clients.as_mut();
+        if let Some(true) = clients.map(|clients| self.told(&clients.look(provider, now))) {
+            // Sessions of clients that the former authorities vouched for must not be resumed.
+            match Sessions::new() {
+                Ok(sessions) => served.sessions = sessions,
+                Err(error) => tracing::error!(%error, "no new session tickets"),
+            }
+            tracing::info!("changed authorities vouch for clients");
+            replaced = true;
+        }
+        if !replaced {
+            return;
+        }
+        match served.config(provider) {
+            Ok(config) => self.shared.config.store(config),
+            Err(error) => tracing::error!(%error, "the changed certificates cannot be used"),
+        }
+        served.announce(&self.shared.metrics);
+    }
+
+    /// Logs what cannot be used; true when something new is in use.
+    fn told(&self, seen: &Seen) -> bool {
+        let service = &self.shared.metrics.service;
+        match seen {
+            Seen::Same => return false,
+            Seen::Replaced => service.certificate_changed(true),
+            Seen::Unusable(problems) => {
+                service.certificate_changed(false);
+                for problem in problems {
+                    tracing::warn!(%problem, "a changed file cannot be used; what was read before stays in use");
+                }
+            }
+        }
+        matches!(seen, Seen::Replaced)
+    }
+
+    /// TLS over a connection, with the certificate of this moment.
+    pub(super) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = self.shared.config.load_full();
+        TlsAcceptor::from(config).accept(stream).await
+    }
 }
 
-/// The library's suites, the two AES-GCM ones with SHA-256 first.
-fn provider() -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
-    let is_first_choice = |suite: &SupportedCipherSuite| {
-        let name = format!("{:?}", suite.suite());
-        !name.contains("AES_128_GCM_SHA256")
-    };
-    provider.cipher_suites.sort_by_key(is_first_choice);
-    provider
+impl Served {
+    fn load(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, Problems> {
+        let CertificateSource::Files(files) = &settings.source;
+        let mut problems = Vec::new();
+        let default = had(
+            Watched::load(Place::default(files), provider),
+            &mut problems,
+        );
+        let more = settings
+            .sni
+            .iter()
+            .enumerate()
+            .filter_map(|(index, files)| {
+                let place = Place {
+                    table: format!("tls.sni[{index}]"),
+                    files: files.clone(),
+                };
+                had(Watched::load(place, provider), &mut problems)
+            });
+        let more = more.collect();
+        let clients = settings.client_ca.as_ref().and_then(|path| {
+            let place = ClientPlace(path.clone());
+            had(Watched::load(place, provider), &mut problems)
+        });
+        let sessions = had(
+            Sessions::new().map_err(|error| vec![unusable(&error)]),
+            &mut problems,
+        );
+        match (default, sessions) {
+            (Some(default), Some(sessions)) if problems.is_empty() => Ok(Self {
+                pairs: Pairs { default, more },
+                clients,
+                sessions,
+            }),
+            _ => Err(problems.into_iter().collect()),
+        }
+    }
+
+    fn config(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<ServerConfig>, Problem> {
+        let more: Vec<&Pair> = self.pairs.more.iter().map(|pair| &pair.made).collect();
+        let certificates = Arc::new(Certificates::new(&self.pairs.default.made, &more));
+        let clients = self.clients.as_ref().map(|clients| clients.made.clone());
+        config::server_config(provider, certificates, clients, &self.sessions)
+            .map_err(|error| unusable(&error))
+    }
+
+    /// What clients will mind of the certificates.
+    fn complaints(&self) -> Vec<String> {
+        let complaint = |pair: &Watched<Place>| {
+            let complaint = pair.made.leaf.complaint(now())?;
+            let path = pair.place.files.certificate.display();
+            Some(format!(
+                "{}.certificate {path}: {complaint}",
+                pair.place.table
+            ))
+        };
+        self.pairs.iter().filter_map(complaint).collect()
+    }
+
+    /// Shows what is in use from now on, and says what clients will mind.
+    fn announce(&self, metrics: &Metrics) {
+        let expiry = |pair: &Watched<Place>| {
+            let seconds = u64::try_from(pair.made.leaf.not_after).unwrap_or(0);
+            (
+                pair.place.table.clone(),
+                UNIX_EPOCH + Duration::from_secs(seconds),
+            )
+        };
+        let certificates: Vec<_> = self.pairs.iter().map(expiry).collect();
+        let shown = certificates.iter().map(|(table, at)| (table.as_str(), *at));
+        metrics.service.certificates(shown);
+        self.complain();
+    }
+
+    fn complain(&self) {
+        for complaint in self.complaints() {
+            tracing::warn!("{complaint}");
+        }
+    }
 }
+
+impl Pairs {
+    fn iter(&self) -> impl Iterator<Item = &Watched<Place>> {
+        std::iter::once(&self.default).chain(&self.more)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Watched<Place>> {
+        std::iter::once(&mut self.default).chain(&mut self.more)
+    }
+}
+
+impl Watched<Place> {
+    fn announce(&self, message: &str) {
+        let leaf = &self.made.leaf;
+        tracing::info!(
+            tls.certificate = %self.place.files.certificate.display(),
+            tls.names = %leaf.names.join(" "),
+            tls.not_after = %leaf::show(leaf.not_after),
+            "{message}"
+        );
+    }
+}
+
+impl Place {
+    /// The pair for everybody.
+    fn default(files: &PairFiles) -> Self {
+        Self {
+            table: "tls".to_owned(),
+            files: files.clone(),
+        }
+    }
+}
+
+/// What was made, or nothing and its problems.
+fn had<T>(made: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
+    made.map_err(|more| problems.extend(more)).ok()
+}
+
+fn unusable(error: &rustls::Error) -> Problem {
+    Problem::unavailable("tls", error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 mod access;
 mod answers;
 mod branches;
+mod certificates;
 mod climbing;
 mod commands;
 mod connecting;

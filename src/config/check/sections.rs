@@ -1,7 +1,9 @@
-//! The sections that stand alone: server, tls, admin, log, mock.
+//! The sections that stand alone: server, admin, log, mock.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -12,9 +14,9 @@ use crate::config::key::Key;
 use crate::config::problem::quoted;
 use crate::config::raw;
 use crate::config::report::Report;
-use crate::config::scalar::{Text, Whole};
+use crate::config::scalar::Whole;
 use crate::config::settings::{
-    AdminSettings, AllowedOrigins, HttpMode, LogSettings, MockSettings, ServerSettings, TlsSettings,
+    AdminSettings, AllowedOrigins, HttpMode, LogSettings, MockSettings, ServerSettings,
 };
 
 /// `[server]`.
@@ -131,69 +133,10 @@ fn origin(text: &str) -> Option<HeaderValue> {
     same.then(|| HeaderValue::from_str(text).ok()).flatten()
 }
 
-/// `[tls]`.
-pub(super) fn tls(
-    raw: &raw::Tls,
-    server: &ServerSettings,
-    report: &mut Report<'_>,
-) -> Option<TlsSettings> {
-    let key = Key::of("tls");
-    if server.https.is_empty() && raw.certificate.is_none() && raw.private_key.is_none() {
-        return None;
-    }
-    let public = server
-        .https
-        .iter()
-        .find(|address| !is_loopback(address.ip()));
-    if let (true, Some(public)) = (raw.self_signed, public) {
-        let reason = format!(
-            "a self-signed certificate is for loopback listeners only, and server.https has {public}"
-        );
-        report.said(&key.name("self_signed"), Some("true".to_owned()), reason);
-    }
-    let certificate = pem(
-        raw.certificate.as_ref(),
-        &key.name("certificate"),
-        "chain",
-        report,
-    );
-    let private_key = pem(
-        raw.private_key.as_ref(),
-        &key.name("private_key"),
-        "key",
-        report,
-    );
-    let (certificate, private_key) = (certificate?, private_key?);
-    let neither = !certificate.exists() && !private_key.exists();
-    if !(raw.self_signed && neither) {
-        check_readable(&certificate, &key.name("certificate"), report);
-        check_readable(&private_key, &key.name("private_key"), report);
-    }
-    Some(TlsSettings {
-        certificate,
-        private_key,
-        self_signed: raw.self_signed,
-    })
-}
-
-fn pem(
-    said: Option<&Text<PathBuf>>,
-    key: &Key,
-    what: &str,
-    report: &mut Report<'_>,
-) -> Option<PathBuf> {
-    match said {
-        Some(path) => Some(report.source().path(&path.0)),
-        None => {
-            report.missing(key, format_args!("the path of a PEM file with the {what}"));
-            None
-        }
-    }
-}
-
 /// Reports a file that cannot be opened and read.
-pub(super) fn check_readable(path: &std::path::Path, key: &Key, report: &mut Report<'_>) {
-    if let Err(error) = std::fs::read(path) {
+pub(super) fn check_readable(path: &Path, key: &Key, report: &mut Report<'_>) {
+    let read = File::open(path).and_then(|mut file| file.read(&mut [0]));
+    if let Err(error) = read {
         let value = Some(quoted(&path.display().to_string()));
         report.unavailable(key, value, format_args!("cannot read the file: {error}"));
     }
@@ -234,6 +177,7 @@ pub(super) fn mock(raw: &raw::Mock) -> Option<MockSettings> {
     })
 }
 
-fn is_loopback(address: IpAddr) -> bool {
+/// Whether only this machine reaches it.
+pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }

@@ -32,6 +32,10 @@ const LINES: &str = r#"
 [server] | worker_threads = -1 | server.worker_threads
 [server] | cors_allow_origins = ["https://a.b/"] | server.cors_allow_origins[0]
 [server] | cors_allow_origins = ["*", "https://a.b"] | server.cors_allow_origins[0]
+[tls] | client_ca = true | tls.client_ca
+[tls] | sni = [{ private_key = "Cargo.toml" }] | tls.sni[0].certificate
+[tls] | sni = [{ certificate = "Cargo.toml" }] | tls.sni[0].private_key
+[tls] | sni = ["a.pem"] | tls.sni[0]
 [rate_limit] | requests_per_second = 0 | rate_limit.requests_per_second
 [rate_limit] | requests_per_second = nan | rate_limit.requests_per_second
 [rate_limit] | burst = 0 | rate_limit.burst

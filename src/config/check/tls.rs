@@ -1,0 +1,122 @@
+//! `[tls]`.
+
+use std::path::PathBuf;
+
+use super::sections::{check_readable, is_loopback};
+use crate::config::key::Key;
+use crate::config::raw;
+use crate::config::report::Report;
+use crate::config::scalar::Text;
+use crate::config::settings::{
+    CertificateSource, HttpMode, PairFiles, ServerSettings, TlsSettings,
+};
+
+/// `[tls]`; nothing when a file is not named, which is reported.
+pub(super) fn tls(
+    raw: &raw::Tls,
+    server: &ServerSettings,
+    report: &mut Report<'_>,
+) -> Option<TlsSettings> {
+    let key = Key::of("tls");
+    if server.https.is_empty() && raw.certificate.is_none() && raw.private_key.is_none() {
+        return None;
+    }
+    check_self_signed(raw, server, report);
+    check_client_ca(raw, server, report);
+    let files = pair(
+        raw.certificate.as_ref(),
+        raw.private_key.as_ref(),
+        &key,
+        report,
+    );
+    let made = |files: &PairFiles| {
+        raw.self_signed && !files.certificate.exists() && !files.private_key.exists()
+    };
+    if let Some(files) = files.as_ref().filter(|files| !made(files)) {
+        check_pair(files, &key, report);
+    }
+    let client_ca = raw
+        .client_ca
+        .as_ref()
+        .map(|path| report.source().path(&path.0));
+    if let Some(path) = &client_ca {
+        check_readable(path, &key.name("client_ca"), report);
+    }
+    let more: Vec<Option<PairFiles>> = raw
+        .sni
+        .iter()
+        .enumerate()
+        .map(|(index, said)| more(said, &key.name("sni").index(index), report))
+        .collect();
+    Some(TlsSettings {
+        source: CertificateSource::Files(files?),
+        self_signed: raw.self_signed,
+        sni: more.into_iter().collect::<Option<_>>()?,
+        client_ca,
+    })
+}
+
+fn check_self_signed(raw: &raw::Tls, server: &ServerSettings, report: &mut Report<'_>) {
+    let public = server
+        .https
+        .iter()
+        .find(|address| !is_loopback(address.ip()));
+    if let (true, Some(public)) = (raw.self_signed, public) {
+        let reason = format!(
+            "a self-signed certificate is for loopback listeners only, and server.https has {public}"
+        );
+        let key = Key::of("tls").name("self_signed");
+        report.said(&key, Some("true".to_owned()), reason);
+    }
+}
+
+/// Plain HTTP would be a door beside the one that is locked.
+fn check_client_ca(raw: &raw::Tls, server: &ServerSettings, report: &mut Report<'_>) {
+    let serves = !server.http.is_empty() && server.http_mode == HttpMode::Serve;
+    if serves && raw.client_ca.is_some() {
+        let key = Key::of("server").name("http_mode");
+        let reason = "\"redirect\", since tls.client_ca wants a certificate of every client";
+        report.said(&key, Some("\"serve\"".to_owned()), reason);
+    }
+}
+
+fn more(said: &raw::Pair, key: &Key, report: &mut Report<'_>) -> Option<PairFiles> {
+    let (certificate, private_key) = (said.certificate.as_ref(), said.private_key.as_ref());
+    let files = pair(certificate, private_key, key, report)?;
+    check_pair(&files, key, report);
+    Some(files)
+}
+
+fn pair(
+    certificate: Option<&Text<PathBuf>>,
+    private_key: Option<&Text<PathBuf>>,
+    key: &Key,
+    report: &mut Report<'_>,
+) -> Option<PairFiles> {
+    let certificate = pem(certificate, &key.name("certificate"), "chain", report);
+    let private_key = pem(private_key, &key.name("private_key"), "key", report);
+    Some(PairFiles {
+        certificate: certificate?,
+        private_key: private_key?,
+    })
+}
+
+fn check_pair(files: &PairFiles, key: &Key, report: &mut Report<'_>) {
+    check_readable(&files.certificate, &key.name("certificate"), report);
+    check_readable(&files.private_key, &key.name("private_key"), report);
+}
+
+fn pem(
+    said: Option<&Text<PathBuf>>,
+    key: &Key,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Option<PathBuf> {
+    match said {
+        Some(path) => Some(report.source().path(&path.0)),
+        None => {
+            report.missing(key, format_args!("the path of a PEM file with the {what}"));
+            None
+        }
+    }
+}

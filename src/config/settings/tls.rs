@@ -1,0 +1,33 @@
+//! `[tls]`.
+
+use std::path::PathBuf;
+
+/// `[tls]`: the certificates that clients see, and those that clients must show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Where the certificate for everybody comes from.
+    pub source: CertificateSource,
+    /// Make that pair if neither file exists.
+    pub self_signed: bool,
+    /// More pairs, each for the names in its certificate.
+    pub sni: Vec<PairFiles>,
+    /// PEM file of the authorities that vouch for clients; none when clients need no certificate.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Where the certificate comes from that is shown to clients that ask for no name, or for one that no
+/// other certificate has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// Files that somebody else keeps.
+    Files(PairFiles),
+}
+
+/// A chain and its key on disk; absolute paths, or relative to the working directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairFiles {
+    /// PEM chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub private_key: PathBuf,
+}
