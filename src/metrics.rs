@@ -10,6 +10,7 @@ mod make;
 mod requests;
 mod resources;
 mod service;
+mod shared;
 mod upstreams;
 mod words;
 
@@ -24,8 +25,9 @@ pub use self::load::LoadMetrics;
 pub use self::requests::{RouteMetrics, StatusClass};
 pub use self::resources::ResourceMetrics;
 pub use self::service::ServiceMetrics;
+pub use self::shared::SharedLimitMetrics;
 pub use self::upstreams::{CallState, Resolved, StagedCall, UpstreamMetrics};
-pub use self::words::{ConnectionState, Ending, Handshake, Limit};
+pub use self::words::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub struct Metrics {
     pub resources: ResourceMetrics,
     routes: requests::Vectors,
     upstreams: upstreams::Vectors,
+    shared: shared::Vectors,
 }
 
 impl Metrics {
@@ -55,6 +58,7 @@ impl Metrics {
             resources: ResourceMetrics::new(&registry),
             routes: requests::Vectors::new(&registry),
             upstreams: upstreams::Vectors::new(&registry),
+            shared: shared::Vectors::new(&registry),
             registry,
         })
     }
@@ -69,6 +73,12 @@ impl Metrics {
     #[must_use]
     pub fn no_route(&self) -> RouteMetrics {
         self.routes.no_route()
+    }
+
+    /// The handles of the shared rate limit, which has no series before.
+    #[must_use]
+    pub fn shared_limit(&self) -> Arc<SharedLimitMetrics> {
+        self.shared.handles()
     }
 
     /// The handles of an upstream, whose calls fail in `kinds` of ways.
@@ -95,6 +105,9 @@ impl Metrics {
         }
         for (upstream, max_calls) in &limits.upstreams {
             self.upstreams.describe(upstream, *max_calls);
+        }
+        if !limits.shared_limit {
+            self.shared.forget();
         }
         self.routes.retain(
             &limits
@@ -125,6 +138,8 @@ pub struct Limits<'a> {
     pub max_buffered: usize,
     /// Every route.
     pub routes: Vec<RouteLimits<'a>>,
+    /// Whether Redis counts for several hosts.
+    pub shared_limit: bool,
     /// Every upstream's name and `max_calls`.
     pub upstreams: Vec<(&'a str, usize)>,
 }

@@ -19,7 +19,8 @@ use self::buckets::{Bucket, Buckets, Rooms, Verdict};
 use self::shared::{Quota, SharedCount, Unavailable};
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::config::{Problem, RateLimitSettings, RouteRateLimit, Settings, WithoutRedis};
-use crate::names::Names;
+use crate::metrics::SharedCheck;
+use crate::upstream::Common;
 
 /// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
 pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -67,10 +68,10 @@ impl Limiters {
     /// When the certificate authorities for Redis cannot be read.
     pub(super) fn new(
         settings: &Settings,
-        names: &Names,
+        common: &Common,
         before: Option<&Self>,
     ) -> Result<Self, Problem> {
-        let redis = redis(settings, names, before)?;
+        let redis = redis(settings, common, before)?;
         let rooms = before
             .map(|before| before.rooms.clone())
             .unwrap_or_default();
@@ -152,7 +153,7 @@ impl Limit {
 /// The connection to Redis that the settings name: the one of before, if it is the same.
 fn redis(
     settings: &Settings,
-    names: &Names,
+    common: &Common,
     before: Option<&Limiters>,
 ) -> Result<Option<Arc<SharedCount>>, Problem> {
     let Some(shared) = &settings.shared_limits else {
@@ -161,7 +162,7 @@ fn redis(
     let before = before.and_then(|before| before.redis.clone());
     match before.filter(|before| before.settings() == shared) {
         Some(kept) => Ok(Some(kept)),
-        None => SharedCount::new(shared, names).map(Some),
+        None => SharedCount::new(shared, common).map(Some),
     }
 }
 
@@ -231,6 +232,7 @@ impl Limiter {
             return Ok(self.buckets.take(bucket));
         };
         if let Some(left) = self.buckets.refusals.of(&bucket) {
+            redis.metrics().checked(SharedCheck::Remembered);
             return Ok(Verdict::Refused(left));
         }
         let taken = redis.take(&self.name, bucket, *quota).await;
@@ -283,3 +285,6 @@ impl Limiter {
 pub(super) fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("?"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ impl Snapshot {
             }
         }
         let before_limiters = before.map(|before| &before.limiters);
-        let limiters = Limiters::new(settings, &common.names, before_limiters);
+        let limiters = Limiters::new(settings, common, before_limiters);
         let limiters = limiters.map_err(|problem| problems.push(problem)).ok();
         let (Some(limiters), true) = (limiters, problems.is_empty()) else {
             return Err(problems.into_iter().collect());

@@ -49,6 +49,24 @@ words! {
 }
 
 words! {
+    /// What came of asking the shared rate limit about a request.
+    SharedCheck {
+        /// Redis had a token.
+        Admitted => "admitted",
+        /// Redis had none.
+        Refused => "refused",
+        /// It was refused before, until later than now, and Redis was not asked.
+        Remembered => "remembered",
+        /// Redis did not answer in time.
+        TimedOut => "timed_out",
+        /// Redis answered with an error, or the connection broke.
+        Failed => "failed",
+        /// There is no connection, or nobody waits for it any more.
+        Away => "away",
+    }
+}
+
+words! {
     /// Why the service ended a connection.
     Ending {
         /// `idle_timeout`, or no first request within `header_timeout`.

@@ -6,14 +6,17 @@ mod connection;
 mod keeper;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::connection::{Connection, Connector};
+use self::keeper::Keeper;
 use super::buckets::Verdict;
 use crate::config::{Problem, SharedLimitSettings};
-use crate::names::Names;
+use crate::metrics::{SharedCheck, SharedLimitMetrics};
+use crate::upstream::Common;
 
 pub(super) use self::connection::Quota;
 
@@ -24,6 +27,7 @@ pub(super) struct SharedCount {
     /// None while Redis is away.
     connection: Arc<ArcSwapOption<Connection>>,
     keeper: OnceLock<AbortOnDropHandle<()>>,
+    metrics: Arc<SharedLimitMetrics>,
 }
 
 /// Redis did not answer in time, or with an error, or there is no connection to it.
@@ -35,12 +39,16 @@ impl SharedCount {
     ///
     /// # Errors
     /// When the certificate authorities cannot be read.
-    pub(super) fn new(settings: &SharedLimitSettings, names: &Names) -> Result<Arc<Self>, Problem> {
+    pub(super) fn new(
+        settings: &SharedLimitSettings,
+        common: &Common,
+    ) -> Result<Arc<Self>, Problem> {
         Ok(Arc::new(Self {
             settings: settings.clone(),
-            connector: Connector::new(&settings.redis, names.clone())?,
+            connector: Connector::new(&settings.redis, common.names.clone())?,
             connection: Arc::default(),
             keeper: OnceLock::new(),
+            metrics: common.metrics.shared_limit(),
         }))
     }
 
@@ -49,12 +57,21 @@ impl SharedCount {
         &self.settings
     }
 
+    /// What is counted of it.
+    pub(super) fn metrics(&self) -> &SharedLimitMetrics {
+        &self.metrics
+    }
+
     /// Begins to connect, and sees to it from now on. Needs the runtime.
     pub(super) fn start(&self) {
         self.keeper.get_or_init(|| {
-            let (connector, connection) = (self.connector.clone(), self.connection.clone());
-            let keeper = keeper::keep(connector, self.settings.clone(), connection);
-            AbortOnDropHandle::new(tokio::spawn(keeper))
+            let keeper = Keeper {
+                connector: self.connector.clone(),
+                settings: self.settings.clone(),
+                published: self.connection.clone(),
+                metrics: self.metrics.clone(),
+            };
+            AbortOnDropHandle::new(tokio::spawn(keeper.keep()))
         });
     }
 
@@ -68,12 +85,21 @@ impl SharedCount {
         bucket: impl std::fmt::Display,
         quota: Quota,
     ) -> Result<Verdict, Unavailable> {
-        let connection = self.connection.load_full().ok_or(Unavailable)?;
-        if !connection.is_trusted() {
+        let connection = self.connection.load_full();
+        let Some(connection) = connection.filter(|connection| connection.is_trusted()) else {
+            self.metrics.checked(SharedCheck::Away);
             return Err(Unavailable);
-        }
+        };
         let key = format!("{}{limiter}:{bucket}", self.settings.key_prefix);
+        let began = Instant::now();
         let taken = connection.take(&key, quota, self.settings.timeout).await;
+        self.metrics.waited(began.elapsed());
+        self.metrics.checked(match &taken {
+            Ok(Verdict::Admitted) => SharedCheck::Admitted,
+            Ok(Verdict::Refused(_)) => SharedCheck::Refused,
+            Err(error) if error.is_timeout() => SharedCheck::TimedOut,
+            Err(_) => SharedCheck::Failed,
+        });
         taken.map_err(|error| {
             tracing::debug!(%error, "redis did not say");
             Unavailable

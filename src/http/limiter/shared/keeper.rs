@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::{Connection, Connector, Driver, Quota};
 use crate::config::SharedLimitSettings;
+use crate::metrics::SharedLimitMetrics;
 
 /// How often at most it tries. One second, so that Redis is found within seconds of its return and is
 /// not kept busy by those who look.
@@ -16,46 +17,55 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 /// How often at most the log says that Redis is away.
 const LOGGED: Duration = Duration::from_secs(10);
 
-/// Publishes a connection whenever there is one that answers; for ever.
-pub(super) async fn keep(
-    connector: Connector,
-    settings: SharedLimitSettings,
-    published: Arc<ArcSwapOption<Connection>>,
-) {
-    let mut attempts = interval(ATTEMPT);
-    attempts.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut log = Log::new(settings.clone());
-    loop {
-        attempts.tick().await;
-        let (connection, mut driver) = match probed(&connector, &settings).await {
-            Ok(connected) => connected,
-            Err(error) => {
-                log.away(&error);
-                continue;
-            }
-        };
-        log.back();
-        let connection = Arc::new(connection);
-        published.store(Some(connection.clone()));
-        tokio::select! {
-            _ = &mut driver => log.away(&"it closed the connection"),
-            () = connection.given_up() => log.away(&"three requests in a row failed"),
-        }
-        published.store(None);
-    }
+/// Sees to the connection that requests use.
+pub(super) struct Keeper {
+    pub(super) connector: Connector,
+    pub(super) settings: SharedLimitSettings,
+    /// None while Redis is away.
+    pub(super) published: Arc<ArcSwapOption<Connection>>,
+    pub(super) metrics: Arc<SharedLimitMetrics>,
 }
 
-/// A connection on which the script has run as fast as it must for a request. A greeting is not
-/// enough: a Redis without memory, or one that only replicates, gives that too.
-async fn probed(
-    connector: &Connector,
-    settings: &SharedLimitSettings,
-) -> Result<(Connection, Driver), RedisError> {
-    let (connection, driver) = connector.connect().await?;
-    let key = format!("{}probe", settings.key_prefix);
-    let quota = Quota::new(1.0, 1);
-    connection.take(&key, quota, settings.timeout).await?;
-    Ok((connection, driver))
+impl Keeper {
+    /// Publishes a connection whenever there is one that answers; for ever.
+    pub(super) async fn keep(self) {
+        let mut attempts = interval(ATTEMPT);
+        attempts.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut log = Log::new(self.settings.clone());
+        self.metrics.up.set(0);
+        loop {
+            attempts.tick().await;
+            let (connection, mut driver) = match self.probed().await {
+                Ok(connected) => connected,
+                Err(error) => {
+                    self.metrics.not_connected.inc();
+                    log.away(&error);
+                    continue;
+                }
+            };
+            self.metrics.connected.inc();
+            self.metrics.up.set(1);
+            log.back();
+            let connection = Arc::new(connection);
+            self.published.store(Some(connection.clone()));
+            tokio::select! {
+                _ = &mut driver => log.away(&"it closed the connection"),
+                () = connection.given_up() => log.away(&"three requests in a row failed"),
+            }
+            self.published.store(None);
+            self.metrics.up.set(0);
+        }
+    }
+
+    /// A connection on which the script has run as fast as it must for a request. A greeting is not
+    /// enough: a Redis without memory, or one that only replicates, gives that too.
+    async fn probed(&self) -> Result<(Connection, Driver), RedisError> {
+        let (connection, driver) = self.connector.connect().await?;
+        let key = format!("{}probe", self.settings.key_prefix);
+        let quota = Quota::new(1.0, 1);
+        connection.take(&key, quota, self.settings.timeout).await?;
+        Ok((connection, driver))
+    }
 }
 
 /// What the log says of it, and when it last did.
