@@ -61,11 +61,13 @@ pub fn serve(settings: &Settings) -> Result<(), Problems> {
     let runtime = runtime(settings.server.worker_threads)
         .map_err(|error| Problem::unavailable("threads", error))?;
     let app = bind(settings)?;
-    words::announce(settings, &app.local_addrs());
+    logs.count_in(&app.metrics);
     runtime.block_on(async {
         let unavailable = |error| Problem::unavailable("signal handlers", error);
         let (first, second) = stop_signals().map_err(unavailable)?;
         reopen_on_signals(logs.clone()).map_err(unavailable)?;
+        // Whoever reads this may send signals.
+        words::announce(settings, &app.local_addrs());
         tokio::select! {
             () = app.run_until(first.cancelled_owned()) => tracing::info!("stopped"),
             () = second.cancelled() => tracing::warn!("stopped at once by a second signal"),

@@ -5,6 +5,7 @@ mod activity;
 mod connections;
 mod descriptors;
 mod drain;
+mod incidents;
 mod listener;
 mod proxy_protocol;
 mod requests;
@@ -33,6 +34,7 @@ use self::activity::Timeouts;
 pub use self::connections::Connections;
 pub use self::descriptors::raise_descriptor_limit;
 pub use self::drain::drain;
+use self::incidents::What;
 use self::listener::{Edge, Gate, Listener};
 pub use self::listener::{Socket, bind};
 pub use self::tls::{Prepared, Tls};
@@ -111,11 +113,12 @@ impl Server {
         S::Future: Send,
     {
         let is_plain = matches!(self.acceptor.transport, Transport::Plain);
+        let accept_errors = accept_error_log(self.connections.clone());
         let listener = Listener::new(self.socket, self.gate, self.connections)?;
         let mut server = axum_server::Server::from_listener(listener)
             .acceptor(self.acceptor)
             .handle(self.handle)
-            .accept_error_handler(accept_error_log());
+            .accept_error_handler(accept_errors);
         configure(server.http_builder());
         if is_plain {
             // Without TLS there is nothing to agree on HTTP/2 by.
@@ -175,11 +178,15 @@ fn configure(builder: &mut Builder<TokioExecutor>) {
 
 /// A failed handshake is the client's affair; a failed accept is ours (too few descriptors, mostly),
 /// and comes many times a second.
-fn accept_error_log() -> impl Fn(Option<&Edge>, &io::Error) + Send + Sync + 'static {
+fn accept_error_log(
+    connections: Arc<Connections>,
+) -> impl Fn(Option<&Edge>, &io::Error) + Send + Sync + 'static {
     let last: Mutex<Option<Instant>> = Mutex::new(None);
     move |peer, error| {
         if let Some(peer) = peer {
-            tracing::debug!(client.address = %peer, %error, "handshake failed");
+            let kind = incidents::handshake(error).name();
+            let incidents = connections.incidents();
+            incidents.note(What::HandshakeFailed, kind, peer.ip(), error);
             return;
         }
         let mut last = last.lock();

@@ -60,6 +60,7 @@ where
             let mut stream = stream;
             let (peer, counted) = identify(&mut stream, proxy_protocol).await?;
             let activity = stream.place.activity.clone();
+            let told = (stream.place.connections().clone(), peer.ip());
             let (stream, protocol) = match transport {
                 Transport::Plain => (Either::Right(stream), Protocol::Http1),
                 Transport::Tls(tls) => {
@@ -74,7 +75,7 @@ where
                 }
             };
             activity.connected(protocol);
-            let stream = Watched::new(stream, activity.clone(), timeouts, counted);
+            let stream = Watched::new(stream, activity.clone(), timeouts, counted, told);
             Ok((
                 stream,
                 Requests::new(Extension(Peer(peer)).layer(service), activity),

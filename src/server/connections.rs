@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use self::table::Table;
 use super::activity::Activity;
 use super::descriptors;
+use super::incidents::{Incidents, What};
 use crate::client::ClientKey;
 use crate::config::{AccessSettings, ClientSettings, RateLimitSettings, Settings};
 use crate::metrics::{EdgeMetrics, Limit, Metrics};
@@ -26,6 +27,7 @@ const CLOSED_FOR_DESCRIPTORS: usize = 16;
 pub struct Connections {
     limits: ArcSwap<Limits>,
     metrics: Arc<EdgeMetrics>,
+    incidents: Incidents,
     table: Mutex<Table>,
 }
 
@@ -61,7 +63,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// What it is counted as.
-    fn limit(self) -> Limit {
+    pub(super) fn limit(self) -> Limit {
         match self {
             Self::Access => Limit::Access,
             Self::Rate => Limit::ConnectionsPerSecond,
@@ -78,6 +80,7 @@ impl Connections {
         Arc::new(Self {
             limits: ArcSwap::from_pointee(Limits::new(settings, None)),
             metrics: metrics.edge.clone(),
+            incidents: Incidents::default(),
             table: Mutex::default(),
         })
     }
@@ -164,8 +167,20 @@ impl Connections {
         self.table.lock().all(condition)
     }
 
-    /// Forgets peers that have opened no connection lately.
+    /// A request came that the HTTP library has answered or ended by itself.
+    pub(super) fn malformed(&self, client: IpAddr) {
+        self.metrics.malformed.inc();
+        self.incidents.note(What::Malformed, "http", client, "");
+    }
+
+    /// What is told once a second.
+    pub(super) fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
+    /// Forgets peers that have opened no connection lately, and tells of those that were refused.
     pub fn sweep(&self) {
+        self.incidents.tell();
         if let Some(rate) = &self.limits.load().rate {
             rate.limiter.retain_recent();
             rate.limiter.shrink_to_fit();

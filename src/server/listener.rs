@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connections::Connections;
+use super::incidents::What;
 use super::stream::Admitted;
 
 /// Connections that wait to be taken. The kernel cuts it to `net.core.somaxconn`.
@@ -49,6 +50,13 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
 /// The address of a peer whose connections are [`Admitted`].
 #[derive(Clone, Debug)]
 pub(super) struct Edge(SocketAddr);
+
+impl Edge {
+    /// The peer.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.0.ip()
+    }
+}
 
 impl fmt::Display for Edge {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,7 +204,9 @@ impl AddrListener<Admitted, Edge> for Listener {
             match self.connections.admit(peer) {
                 Ok(place) => return Ok((Admitted { tcp, place }, Edge(peer))),
                 Err(refusal) => {
-                    tracing::debug!(client.address = %peer.ip(), ?refusal, "connection refused");
+                    let limit = refusal.limit().name();
+                    let incidents = self.connections.incidents();
+                    incidents.note(What::Refused, limit, peer.ip(), "");
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Streams that know what their connection is doing: [`Admitted`] below TLS, [`Watched`] above it.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, Overdue, Timeouts};
-use super::connections::{Counted, Place};
+use super::connections::{Connections, Counted, Place};
 
 /// A TCP connection with its place in the table.
 pub(super) struct Admitted {
@@ -78,6 +79,8 @@ pub(super) struct Watched<S> {
     timer: Pin<Box<Sleep>>,
     /// The source that a PROXY header named, counted as long as the connection lasts.
     _source: Option<Counted>,
+    connections: Arc<Connections>,
+    client: IpAddr,
 }
 
 impl<S> Watched<S> {
@@ -87,6 +90,7 @@ impl<S> Watched<S> {
         activity: Arc<Activity>,
         timeouts: Timeouts,
         source: Option<Counted>,
+        (connections, client): (Arc<Connections>, IpAddr),
     ) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + timeouts.header));
         Self {
@@ -95,6 +99,8 @@ impl<S> Watched<S> {
             timeouts,
             timer,
             _source: source,
+            connections,
+            client,
         }
     }
 
@@ -116,6 +122,14 @@ impl<S> Watched<S> {
                 return Poll::Pending;
             }
             ready!(self.timer.poll_unpin(context));
+        }
+    }
+
+    /// Bytes leave; if they are an answer of the HTTP library's own, its request was malformed.
+    fn leaves(&self, bytes: &[u8]) {
+        self.activity.sent(false);
+        if is_bare_refusal(bytes) {
+            self.connections.malformed(self.client);
         }
     }
 
@@ -159,7 +173,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(context, bytes) {
             Poll::Ready(result) => {
-                self.activity.sent(false);
+                self.leaves(bytes);
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_write_overdue(context).map(Err),
@@ -173,7 +187,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
             Poll::Ready(result) => {
-                self.activity.sent(false);
+                self.leaves(slices.first().map_or(&[], |first| first));
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_write_overdue(context).map(Err),
@@ -200,4 +214,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             Poll::Pending => self.poll_write_overdue(context).map(Err),
         }
     }
+}
+
+/// Whether the HTTP library answers for itself, in HTTP/1: answers of ours have a request id.
+fn is_bare_refusal(bytes: &[u8]) -> bool {
+    const OURS: &[u8] = b"x-request-id";
+    bytes.starts_with(b"HTTP/1.1 4") && !bytes.windows(OURS.len()).any(|part| part == OURS)
 }

@@ -12,6 +12,7 @@ mod writer;
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
@@ -23,6 +24,7 @@ use self::lines::{ACCESS, Lines, Look};
 use self::output::Output;
 use self::writer::Writer;
 use crate::config::{LogFormat, LogSettings, Problem};
+use crate::metrics::Metrics;
 
 /// How long the end of the process waits for lines to be written.
 const FLUSHED: Duration = Duration::from_secs(1);
@@ -93,10 +95,17 @@ impl Logs {
         self.writers.iter().for_each(Writer::reopen);
     }
 
-    /// Lines that were lost since the start: too many at once, a full disk, nobody who reads.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.writers.iter().map(Writer::lost).sum()
+    /// Counts lost lines and panics there from now on; lost are lines when there are too many at
+    /// once, when the disk is full, or when nobody reads.
+    pub fn count_in(&self, metrics: &Arc<Metrics>) {
+        self.writers
+            .iter()
+            .for_each(|writer| writer.count_in(metrics));
+        let metrics = metrics.clone();
+        panic::set_hook(Box::new(move |panic| {
+            metrics.service.panics.inc();
+            tell_panic(panic);
+        }));
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Upstream, client, http1_and_http2, soon, until};
+use crate::harness::{Answer, Upstream, client, http1_and_http2, soon, until};
 use crate::logged::{Logged, UNLIMITED, assert_members, work};
 
 #[tokio::test]
@@ -280,4 +280,47 @@ async fn hostile_requests_write_no_line_of_their_own_and_show_no_header() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_trusted_peers_trace_goes_on_in_the_line_and_in_every_call() {
+    let upstream = Upstream::start();
+    let config = work(&upstream)
+        + "[[routes]]\npath = \"/echo\"\npolicy = \"all\"\nbranches = [\
+           { name = \"a\", upstream = \"work\", target = \"/fault/echo\" }, \
+           { name = \"b\", upstream = \"work\", target = \"/fault/echo\" }]\n";
+    let server = "trusted_proxies = [\"127.0.0.0/8\"]";
+    let mut logged = Logged::with(server, "", &config).await;
+    let theirs = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (version, flags, ours) in [
+        ("00", "01", "01"),
+        ("00", "02", "00"),
+        ("cc", "03-new", "01"),
+    ] {
+        let request = client().get(logged.url("/echo"));
+        let request = request
+            .header(
+                "traceparent",
+                format!("{version}-{theirs}-00f067aa0ba902b7-{flags}"),
+            )
+            .header("tracestate", "vendor=1")
+            .header("x-request-id", "order-66");
+        let answer = Answer::of(soon(request.send()).await.expect("an answer")).await;
+        let line = logged.line().await;
+        let expected = [
+            ("trace_id", theirs.into()),
+            ("request_id", "order-66".into()),
+        ];
+        assert_members(&line, &expected);
+        for branch in 0..2 {
+            let span = line["branches"][branch]["span_id"]
+                .as_str()
+                .expect("a span");
+            assert_ne!(span, "00f067aa0ba902b7");
+            let headers = &answer.json()[branch]["headers"];
+            assert_eq!(headers["traceparent"], format!("00-{theirs}-{span}-{ours}"));
+            assert_eq!(headers["tracestate"], Value::Null);
+        }
+    }
+    logged.end().await;
 }

@@ -14,7 +14,7 @@ use crate::programs::{Running, gatherd};
 pub(crate) struct Logged {
     pub(crate) running: Running,
     pub(crate) directory: TempDir,
-    address: String,
+    pub(crate) address: String,
     /// Lines that have been read.
     pub(crate) read: usize,
 }
@@ -22,9 +22,14 @@ pub(crate) struct Logged {
 impl Logged {
     /// Serves with more keys in `[log]`.
     pub(crate) async fn start(log: &str, routes_and_upstreams: &str) -> Self {
+        Self::with("", log, routes_and_upstreams).await
+    }
+
+    /// Serves with more keys in `[server]` and `[log]`.
+    pub(crate) async fn with(server: &str, log: &str, routes_and_upstreams: &str) -> Self {
         let directory = TempDir::new().expect("a directory for this test");
         let log = format!("[log]\nfile = \"access.log\"\n{log}\n");
-        let text = config_text("", &(log + routes_and_upstreams));
+        let text = config_text(server, &(log + routes_and_upstreams));
         fs::write(directory.path().join("config.toml"), text).expect("a file");
         let mut running = Running::start(gatherd::<&str>(directory.path(), &[]));
         let address = running.address("listening for HTTPS").await;

@@ -24,6 +24,7 @@ mod floods;
 mod gathering;
 mod harness;
 mod http2;
+mod incidents;
 mod kept;
 mod lab;
 mod limiter;

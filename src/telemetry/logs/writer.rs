@@ -6,14 +6,15 @@
 
 use std::io;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::output::{Failed, Output};
+use crate::metrics::Metrics;
 
 /// Bytes that may wait: several thousand lines of the access log.
 const MOST_PENDING: usize = 4 << 20;
@@ -36,6 +37,17 @@ struct Queue {
     ended: Condvar,
     /// Lines that were lost since the start.
     lost: AtomicU64,
+    /// Where they are counted too, once there are metrics.
+    metrics: OnceLock<Arc<Metrics>>,
+}
+
+impl Queue {
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+        if let Some(metrics) = self.metrics.get() {
+            metrics.service.log_lines_lost.inc_by(lines);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -67,6 +79,7 @@ impl Writer {
             work: Condvar::new(),
             ended: Condvar::new(),
             lost: AtomicU64::new(0),
+            metrics: OnceLock::new(),
         });
         let mut job = Job {
             queue: queue.clone(),
@@ -86,7 +99,7 @@ impl Writer {
         let mut pending = self.0.pending.lock();
         if pending.lines.len() + line.len() > MOST_PENDING {
             drop(pending);
-            self.0.lost.fetch_add(1, Ordering::Relaxed);
+            self.0.lose(1);
             return;
         }
         let was_empty = pending.lines.is_empty();
@@ -104,9 +117,12 @@ impl Writer {
         self.0.work.notify_one();
     }
 
-    /// Lines that were lost since the start.
-    pub(super) fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
+    /// Counts lost lines there too, those that are lost already included.
+    pub(super) fn count_in(&self, metrics: &Arc<Metrics>) {
+        if self.0.metrics.set(metrics.clone()).is_ok() {
+            let lost = self.0.lost.load(Ordering::Relaxed);
+            metrics.service.log_lines_lost.inc_by(lost);
+        }
     }
 
     /// Writes what waits and ends the thread; gives up at `deadline`.
@@ -184,7 +200,7 @@ impl Job {
 
     /// Says once that writing fails; of standard error itself, nobody hears it.
     fn tell_failure(&mut self, failed: &Failed) {
-        self.queue.lost.fetch_add(failed.lost, Ordering::Relaxed);
+        self.queue.lose(failed.lost);
         if !mem::replace(&mut self.is_failing, true) {
             let (file, error) = (self.output.name(), &failed.error);
             tracing::error!(file, %error, "cannot write the log; lines are lost until it can be written");
