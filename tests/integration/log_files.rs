@@ -1,6 +1,9 @@
 //! Where lines go: files that are moved away, and places that take nothing.
 
 use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -116,4 +119,73 @@ async fn a_standard_error_that_nobody_reads_holds_up_no_request_and_no_end() {
 
 async fn until_it_answers(client: &reqwest::Client, url: &str) {
     soon(async { while client.get(url).send().await.is_err() {} }).await;
+}
+
+/// A file system of 64 KiB.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one in a directory; none, loudly, where that is not permitted.
+    fn mount(within: &Path) -> Option<Self> {
+        let path = within.join("small");
+        fs::create_dir(&path).expect("a directory");
+        let arguments = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+        let mounted = Command::new("mount").args(arguments).arg(&path).output();
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self(path));
+        }
+        let loud = "\n!!! SKIPPED, not tested: mounting is not permitted here\n\n";
+        let _ = std::io::stderr().lock().write_all(loud.as_bytes());
+        None
+    }
+
+    /// Leaves no room.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut filler = fs::File::create(&path).expect("a file");
+        while filler.write_all(&[0; 512]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_lines_that_are_counted_and_no_request() {
+    const REQUESTS: usize = 30;
+    let upstream = Upstream::start();
+    let directory = TempDir::new().expect("a directory for this test");
+    let Some(disk) = SmallDisk::mount(directory.path()) else {
+        return;
+    };
+    let link = directory.path().join("access.log");
+    std::os::unix::fs::symlink(disk.0.join("access.log"), link).expect("a link");
+    let mut logged = Logged::within(directory, "", "", &work(&upstream)).await;
+    let client = client();
+    logged.ask(&client, "GET", "/all").await;
+    logged.line().await;
+    let filler = disk.fill();
+    // The last page of the file has room for a few lines more.
+    for _ in 0..REQUESTS {
+        let answer = tokio::time::timeout(PROMPT, logged.ask(&client, "GET", "/all")).await;
+        assert_eq!(answer.expect("prompt").status, 200);
+    }
+    let told = logged.running.line("cannot write the log").await;
+    assert!(
+        told.contains("No space left") && told.contains("access.log"),
+        "{told}"
+    );
+    fs::remove_file(filler).expect("it is removed");
+    logged.ask(&client, "GET", "/all").await;
+    let told = logged.running.line("log lines were lost").await;
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let lost = usize::try_from(told["lines"].as_u64().expect("a number")).expect("few");
+    for _ in 1..(REQUESTS + 2 - lost) {
+        assert_eq!(logged.line().await["status"], 200);
+    }
+    logged.end().await;
 }

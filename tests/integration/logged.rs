@@ -28,6 +28,16 @@ impl Logged {
     /// Serves with more keys in `[server]` and `[log]`.
     pub(crate) async fn with(server: &str, log: &str, routes_and_upstreams: &str) -> Self {
         let directory = TempDir::new().expect("a directory for this test");
+        Self::within(directory, server, log, routes_and_upstreams).await
+    }
+
+    /// Serves from a directory that is there.
+    pub(crate) async fn within(
+        directory: TempDir,
+        server: &str,
+        log: &str,
+        routes_and_upstreams: &str,
+    ) -> Self {
         let log = format!("[log]\nfile = \"access.log\"\n{log}\n");
         let text = config_text(server, &(log + routes_and_upstreams));
         fs::write(directory.path().join("config.toml"), text).expect("a file");
