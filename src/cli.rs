@@ -12,6 +12,7 @@ use crate::config::{self, Config, Environment, Problem, Problems};
 use crate::mock;
 
 mod advice;
+mod ask;
 
 /// Wrong on the command line or in the file (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
@@ -46,6 +47,8 @@ enum Command {
     Schema,
     /// Print the OpenAPI 3.1 document of the configured routes.
     Openapi,
+    /// Tell what the running service says of itself.
+    Status,
     /// Run the stand-in upstream on its own.
     Mock(mock::Arguments),
 }
@@ -79,6 +82,7 @@ impl Line {
             Some(Command::Openapi) => {
                 print_text(&pretty(&crate::http::openapi(&self.load()?.settings)))
             }
+            Some(Command::Status) => print_text(&ask::status(&self.load()?.settings)?),
             Some(Command::Mock(arguments)) => crate::app::serve_mock(&arguments.clone().into()),
         }
     }

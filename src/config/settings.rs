@@ -135,6 +135,8 @@ pub struct AdminSettings {
     pub listen: SocketAddr,
     /// Who may connect; empty only when `listen` is loopback, and means anybody there.
     pub allow: Vec<IpNet>,
+    /// Where the last hour outlasts a restart: `$STATE_DIRECTORY` (systemd.exec(5), StateDirectory=).
+    pub state_directory: Option<PathBuf>,
 }
 
 /// `[log]`.

@@ -92,6 +92,16 @@ impl Source {
         }
     }
 
+    /// The first of `$STATE_DIRECTORY`, which systemd gives as absolute paths with colons between.
+    pub(super) fn state_directory(&self) -> Option<PathBuf> {
+        let first = self
+            .environment
+            .value("STATE_DIRECTORY")?
+            .split(':')
+            .next()?;
+        Some(PathBuf::from(first)).filter(|path| path.is_absolute())
+    }
+
     /// What the environment says for exactly this key, as plain text.
     pub(super) fn plain(&self, key: &Key) -> Option<Value> {
         self.overrides

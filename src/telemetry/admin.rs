@@ -6,13 +6,16 @@
 mod guard;
 mod page;
 mod routes;
+mod status;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::Extension;
@@ -24,6 +27,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::status::Progress;
+use super::status::{Feed, Timeline};
 use crate::config::AdminSettings;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -38,7 +43,7 @@ const MAX_STRANGERS: usize = 16;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From accept to the last byte of the response. There is one request a connection, so that
-/// nobody can hold one of the few places for longer.
+/// nobody can hold one of the few places for longer, but those who follow events and take them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head.
@@ -46,6 +51,9 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// Pause after an accept that failed, most likely for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How often the last hour is written to the state directory.
+const SAVE: Duration = Duration::from_secs(60);
 
 /// How long [`AdminThread::stop`] waits; what it waits for takes milliseconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +64,7 @@ pub struct Admin {
     listener: std::net::TcpListener,
     local_addr: SocketAddr,
     allow: Arc<[IpNet]>,
+    state_directory: Option<PathBuf>,
 }
 
 /// Takes the address that `settings` name.
@@ -70,6 +79,7 @@ pub fn bind(settings: &AdminSettings) -> io::Result<Admin> {
         local_addr: listener.local_addr()?,
         listener,
         allow: settings.allow.as_slice().into(),
+        state_directory: settings.state_directory.clone(),
     })
 }
 
@@ -93,8 +103,11 @@ impl Admin {
             let _inside = runtime.enter();
             TcpListener::from_std(self.listener)?
         };
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let timeline = Timeline::open(self.state_directory.as_deref(), now.as_secs_f64());
+        let feed = Arc::new(Feed::new(timeline));
         let acceptor = Acceptor {
-            router: routes::router(readiness, metrics),
+            router: routes::router(readiness, metrics, feed.clone()),
             allow: self.allow,
             welcome: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
@@ -106,9 +119,11 @@ impl Admin {
             .name("admin".to_owned())
             .spawn(move || {
                 let _alive: mpsc::Sender<Infallible> = alive;
+                runtime.spawn(save_for_ever(feed.clone()));
                 // The runtime is dropped here too, and with it every connection's task.
                 runtime.block_on(stopped.run_until_cancelled(acceptor.accept_for_ever(&listener)));
                 drop(runtime);
+                feed.save();
             })?;
         Ok(AdminThread {
             stop,
@@ -182,16 +197,30 @@ impl Acceptor {
     }
 }
 
+async fn save_for_ever(feed: Arc<Feed>) {
+    loop {
+        tokio::time::sleep(SAVE).await;
+        feed.save();
+    }
+}
+
 /// Answers one request.
 async fn serve(stream: TcpStream, router: Router, place: OwnedSemaphorePermit) {
+    let progress = Progress::default();
+    let router = router.layer(Extension(progress.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .keep_alive(false)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
     // How it ends is the peer's business.
-    let _ = tokio::time::timeout(REQUEST_TIMEOUT, connection).await;
+    while tokio::time::timeout(REQUEST_TIMEOUT, connection.as_mut())
+        .await
+        .is_err()
+        && progress.moved()
+    {}
     drop(place);
 }
 

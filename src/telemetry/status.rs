@@ -5,10 +5,16 @@
 //! `/events` sends `event: history` once with a [`History`], then `event: status` each second with a
 //! [`Status`], and `event: point` with each new [`Point`] of the history.
 
+mod feed;
 mod model;
+mod text;
+mod timeline;
 
+pub use self::feed::Feed;
 pub use self::model::{
     CertificateStatus, ClientStatus, FailureStatus, Finding, Health, History, LoadStatus, Point,
     ProcessStatus, RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status,
     UpstreamStatus,
 };
+pub use self::text::text;
+pub use self::timeline::Timeline;

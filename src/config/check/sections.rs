@@ -153,6 +153,7 @@ pub(super) fn admin(raw: &raw::Admin, report: &mut Report<'_>) -> Option<AdminSe
     raw.enabled.then(|| AdminSettings {
         listen,
         allow: nets(&raw.allow),
+        state_directory: report.source().state_directory(),
     })
 }
 

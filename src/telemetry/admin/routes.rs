@@ -11,15 +11,25 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use super::{guard, page::page};
+use super::guard;
+use super::page::page;
+use super::status::{self, Following};
 use crate::metrics::Metrics;
 use crate::readiness::{Readiness, State};
 use crate::telemetry::exposition;
+use crate::telemetry::status::Feed;
 
 /// Routes and layers; add a route here and nowhere else.
-pub(super) fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+pub(super) fn router(readiness: Readiness, metrics: Arc<Metrics>, feed: Arc<Feed>) -> Router {
+    let following = Following::new(feed);
     Router::new()
         .route("/", get(page))
+        .route("/status", get(status::text).with_state(following.clone()))
+        .route(
+            "/status.json",
+            get(status::json).with_state(following.clone()),
+        )
+        .route("/events", get(status::events).with_state(following))
         .route("/livez", get(live))
         .route("/readyz", get(ready).with_state(readiness))
         .route("/metrics", get(async move || exposition::render(&metrics)))
@@ -74,7 +84,8 @@ pub(super) fn problem(status: StatusCode, kind: &'static str, detail: &'static s
     (status, content_type, body.to_string()).into_response()
 }
 
-fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
+/// JSON with this `status`.
+pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
     (
         status,
         [(CONTENT_TYPE, "application/json")],

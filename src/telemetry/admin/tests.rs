@@ -12,7 +12,8 @@ use super::guard::Peer;
 use super::*;
 
 async fn ask(readiness: &Readiness, peer: Peer, request: Request<Body>) -> Response {
-    let router = routes::router(readiness.clone(), Metrics::new()).layer(Extension(peer));
+    let feed = Arc::new(Feed::new(Timeline::open(None, 0.0)));
+    let router = routes::router(readiness.clone(), Metrics::new(), feed).layer(Extension(peer));
     router.oneshot(request).await.unwrap()
 }
 
@@ -105,6 +106,7 @@ fn started() -> (SocketAddr, AdminThread) {
     let admin = bind(&AdminSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         allow: vec![],
+        state_directory: None,
     })
     .unwrap();
     (

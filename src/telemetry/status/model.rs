@@ -3,10 +3,10 @@
 //! Instants are seconds since 1970, durations are milliseconds, rates are for one second. What is
 //! not known (yet) is `null`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The service at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Status {
     /// When this was so.
     pub at: f64,
@@ -33,10 +33,11 @@ pub struct Status {
 }
 
 /// How well something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// As it should be.
+    #[default]
     Well,
     /// It works, and somebody should look.
     Warning,
@@ -56,7 +57,7 @@ pub struct Finding {
 }
 
 /// The process's life.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ProcessStatus {
     /// Of the program.
     pub version: &'static str,
@@ -280,7 +281,7 @@ pub struct History {
 }
 
 /// One step of the last hour, all routes together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// When it ended.
     pub at: f64,

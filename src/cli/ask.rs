@@ -1,0 +1,90 @@
+//! Asks the service that runs with the same config file, through its admin listener.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::config::{Problem, Problems, Settings};
+
+/// For each step: connecting, sending, and every part of the answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of an answer.
+const MAX_ANSWER: u64 = 4 * 1024 * 1024;
+
+/// What it says of itself.
+pub(super) fn status(settings: &Settings) -> Result<String, Problems> {
+    let Some(admin) = &settings.admin else {
+        let reason = "must be true, since the status comes from the admin listener";
+        return Err(Problem::said("admin.enabled", reason).into());
+    };
+    let address = reachable(admin.listen);
+    let answer = get(address, "/status").map_err(|error| {
+        Problem::unavailable(format_args!("the admin listener at {address}"), error)
+    })?;
+    Ok(answer)
+}
+
+/// Where a listener is found from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// The body of a good answer; HTTP/1.0, so that it ends with the connection.
+fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(body.to_owned()),
+        Some(status) => Err(io::Error::other(format!("it answered {status}: {body}"))),
+        None => Err(io::Error::other("it does not speak HTTP")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    fn answered(answer: &'static str) -> io::Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        let got = get(address, "/status");
+        server.join().unwrap();
+        got
+    }
+
+    #[test]
+    fn a_good_answer_is_its_body_and_any_other_is_an_error() {
+        let good = answered("HTTP/1.0 200 OK\r\na: b\r\n\r\nAll well\n").unwrap();
+        assert_eq!(good, "All well\n");
+        let error = answered("HTTP/1.0 403 Forbidden\r\n\r\nno").unwrap_err();
+        assert_eq!(error.to_string(), "it answered 403: no");
+        assert!(answered("SSH-2.0").is_err());
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_asked_on_loopback() {
+        let on = |listen: &str| reachable(listen.parse().unwrap()).to_string();
+        assert_eq!(on("0.0.0.0:9180"), "127.0.0.1:9180");
+        assert_eq!(on("[::]:9180"), "[::1]:9180");
+        assert_eq!(on("10.0.0.7:9180"), "10.0.0.7:9180");
+    }
+}

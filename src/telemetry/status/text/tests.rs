@@ -1,0 +1,123 @@
+use super::*;
+use crate::telemetry::status::{
+    CertificateStatus, ClientStatus, FailureStatus, ProcessStatus, RefusalStatus, RouteRates,
+    RouteStatus, UpstreamStatus,
+};
+
+fn rates(good: f64, errors: f64, p99_ms: f64) -> RouteRates {
+    RouteRates {
+        requests: good + errors,
+        good,
+        errors,
+        good_share: Some(good / (good + errors)),
+        p50_ms: Some(250.4),
+        p99_ms: Some(p99_ms),
+        ..RouteRates::default()
+    }
+}
+
+fn route() -> RouteStatus {
+    RouteStatus {
+        route: "/api/all".to_owned(),
+        policy: "all".to_owned(),
+        deadline_ms: Some(10_000.0),
+        minute: rates(24.0, 276.0, 611.0),
+        five_minutes: rates(303.0, 0.02, 604.0),
+        hedges_started: 0.0,
+        hedges_won: 0.0,
+        hedges_held_back: 0.0,
+    }
+}
+
+fn upstream() -> UpstreamStatus {
+    UpstreamStatus {
+        upstream: "work".to_owned(),
+        addresses: vec!["192.0.2.1".to_owned()],
+        addresses_age_seconds: Some(41.0),
+        running: 498,
+        waiting: 61,
+        lingering: 12,
+        max_calls: 512,
+        branches: 100.0,
+        succeeded: 8.0,
+        failures: vec![FailureStatus {
+            kind: "connect".to_owned(),
+            count: 27_600,
+            rate: 92.0,
+        }],
+        calls: 100.0,
+        retries: 0.0,
+        p50_ms: Some(2.0),
+        p99_ms: Some(2_000.0),
+    }
+}
+
+fn in_trouble() -> Status {
+    Status {
+        at: 1_795_557_600.0,
+        health: Health::Trouble,
+        findings: vec![Finding {
+            health: Health::Trouble,
+            subject: "upstream work".to_owned(),
+            text: "92 % of calls end in `connect`".to_owned(),
+        }],
+        process: ProcessStatus {
+            version: "1.2.3",
+            state: "ready",
+            started: 1_795_550_000.0,
+            ..ProcessStatus::default()
+        },
+        routes: vec![route()],
+        upstreams: vec![upstream()],
+        refusals: vec![RefusalStatus {
+            limit: "rate_limit".to_owned(),
+            minute: 1.4,
+            five_minutes: 1.3,
+            total: 9_214,
+        }],
+        clients: vec![ClientStatus {
+            client: "evil\u{1b}[2J".to_owned(),
+            requests: 50.0,
+        }],
+        certificate: Some(CertificateStatus {
+            name: "api.example.com".to_owned(),
+            expires: 0.0,
+            seconds_left: -90_000.0,
+        }),
+        ..Status::default()
+    }
+}
+
+#[test]
+fn the_first_lines_say_what_is_wrong_and_where() {
+    let text = text(&in_trouble());
+    let first: Vec<&str> = text.lines().take(2).collect();
+    assert_eq!(
+        first,
+        ["Trouble:", "!! upstream work: 92 % of calls end in connect"]
+    );
+    assert!(super::text(&Status::default()).starts_with("All well\n"));
+}
+
+#[test]
+fn every_figure_has_its_place() {
+    let text = text(&in_trouble());
+    for line in [
+        "gatherd 1.2.3, ready, at 2026-11-24T22:00:00Z",
+        "certificate     api.example.com EXPIRED 1 d 1 h ago",
+        "/api/all         24  303    8.0 %  99.9 %       276  250 ms  611 ms  604 ms      10 s",
+        "work              100    8.0 %  2 ms  2 s      498         12  512       61",
+        "  failures: connect 92.0 % (27600)",
+        "  address: 192.0.2.1, found 41 s ago",
+        "rate_limit    1.4    1.3         9214",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn a_terminal_obeys_nothing_that_came_from_outside() {
+    let text = text(&in_trouble());
+    assert!(text.contains("evil\u{fffd}[2J"), "{text}");
+    assert!(!text.chars().any(|it| it.is_control() && it != '\n'));
+}
