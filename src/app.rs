@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `app.rs` | what a process does from its start to its end |
 //! | `bind` | every listener and everything that requests use, all or nothing |
+//! | `limits` | what of the settings the metrics show |
 //! | `run` | from the first connection to the last |
 //! | `signals` | what the process is told from outside; the one place that hears signals |
 //! | `words` | what is said at the start |
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
 mod bind;
+mod limits;
 mod run;
 mod signals;
 mod words;

@@ -4,6 +4,7 @@
 //! is a few relaxed atomics and never a look-up. What a name has counted survives reloads, because
 //! the same name gives the same handles. Nothing is read or rendered here: [`crate::telemetry`] does.
 
+mod busiest;
 mod edge;
 mod load;
 mod make;
@@ -20,9 +21,10 @@ use std::time::Duration;
 use prometheus::Registry;
 use prometheus::proto::MetricFamily;
 
+pub use self::busiest::Busiest;
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
 pub use self::load::LoadMetrics;
-pub use self::requests::{RouteMetrics, StatusClass};
+pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
 pub use self::resources::ResourceMetrics;
 pub use self::service::ServiceMetrics;
 pub use self::shared::SharedLimitMetrics;
@@ -37,6 +39,8 @@ pub struct Metrics {
     pub edge: Arc<EdgeMetrics>,
     /// Gathers, bytes and clients at once.
     pub load: Arc<LoadMetrics>,
+    /// Who asks most; not a metric, since clients make no labels.
+    pub busiest: Busiest,
     /// The process itself.
     pub service: ServiceMetrics,
     /// What the process and its host use.
@@ -52,6 +56,7 @@ impl Metrics {
     pub fn new() -> Arc<Self> {
         let registry = Registry::new();
         Arc::new(Self {
+            busiest: Busiest::default(),
             edge: Arc::new(EdgeMetrics::new(&registry)),
             load: Arc::new(LoadMetrics::new(&registry)),
             service: ServiceMetrics::new(&registry),
@@ -71,7 +76,7 @@ impl Metrics {
 
     /// The handles of requests that no route answers.
     #[must_use]
-    pub fn no_route(&self) -> RouteMetrics {
+    pub fn no_route(&self) -> RequestMetrics {
         self.routes.no_route()
     }
 
@@ -156,6 +161,7 @@ pub struct RouteLimits<'a> {
 }
 
 /// As gauges have it.
-fn whole(number: usize) -> i64 {
+#[must_use]
+pub fn whole(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -5,4 +5,7 @@
 pub mod admin;
 mod exposition;
 pub mod logs;
+mod loop_lag;
 pub mod status;
+
+pub use loop_lag::watch_loop_lag;

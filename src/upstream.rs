@@ -9,6 +9,7 @@ mod call;
 mod clients;
 mod failure;
 mod json;
+mod lookup;
 mod permits;
 mod tls;
 
@@ -23,6 +24,7 @@ pub use self::call::{Call, Reply, Request};
 use self::clients::Clients;
 pub use self::failure::{Failure, Kind};
 pub use self::json::is_document;
+use self::lookup::Lookup;
 pub use self::permits::Permit;
 use self::permits::Permits;
 pub(crate) use self::tls::client_config;
@@ -60,13 +62,17 @@ impl Upstream {
     /// # Errors
     /// When its certificate authorities cannot be read.
     pub fn new(settings: &UpstreamSettings, common: Common) -> Result<Arc<Self>, Problem> {
+        let kinds = Kind::ALL.map(Kind::name);
+        let metrics = common.metrics.upstream(&settings.name, &kinds);
+        let names = Lookup {
+            names: common.names.clone(),
+            metrics: metrics.clone(),
+        };
         Ok(Arc::new(Self {
             headers: fixed_headers(settings),
-            clients: Clients::new(settings, common.names.clone())?,
+            clients: Clients::new(settings, names)?,
             permits: Permits::new(settings.max_calls, settings.max_wait),
-            metrics: common
-                .metrics
-                .upstream(&settings.name, &Kind::ALL.map(Kind::name)),
+            metrics,
             settings: settings.clone(),
             common,
         }))

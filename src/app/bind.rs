@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
 use super::LocalAddrs;
+use super::limits::limits;
 use crate::config::{HttpMode, Problem, Problems, Settings};
 use crate::http::{Current, Snapshot};
 use crate::metrics::Metrics;
@@ -90,6 +91,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
     if !problems.is_empty() {
         return Err(problems.into_iter().collect());
     }
+    metrics.configured(&limits(settings));
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
     Ok(App {
         https,
@@ -163,7 +165,7 @@ fn had<T>(
 /// What upstreams share for as long as the process lives.
 pub(super) fn common(settings: &Settings, metrics: Arc<Metrics>) -> Common {
     Common {
-        buffers: Buffers::new(settings.server.max_buffered),
+        buffers: Buffers::new(settings.server.max_buffered, metrics.load.clone()),
         names: Names::default(),
         lingering: TaskTracker::new(),
         metrics,

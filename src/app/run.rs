@@ -12,6 +12,7 @@ use crate::config::HttpMode;
 use crate::http::{Answers, Current, Door, edge};
 use crate::readiness::Readiness;
 use crate::server::{Connections, Stopper, drain};
+use crate::telemetry::watch_loop_lag;
 
 /// How often clients that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -23,10 +24,9 @@ impl App {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         let addrs = self.local_addrs();
         let readiness = Readiness::new();
-        let metrics = self.metrics;
         let admin = self
             .admin
-            .map(|admin| admin.start(readiness.clone(), metrics));
+            .map(|admin| admin.start(readiness.clone(), self.metrics.clone()));
         if let Some(Err(error)) = &admin {
             tracing::error!(%error, "the admin listener did not start");
         }
@@ -36,6 +36,7 @@ impl App {
             .mock
             .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
         let mock = mock.map(tokio::spawn);
+        let lag = tokio::spawn(watch_loop_lag(self.metrics.clone()));
         let sweeper = tokio::spawn(sweep(self.current.clone(), self.connections.clone()));
         let watcher = self.tls.map(|tls| tokio::spawn(tls.watch()));
         let plain = match (self.http_mode, addrs.https_port()) {
@@ -70,6 +71,7 @@ impl App {
         sleep(self.drain_delay).await;
         drain(&stoppers, &self.connections, end).await;
         while running.join_next().await.is_some() {}
+        lag.abort();
         sweeper.abort();
         watcher.inspect(JoinHandle::abort);
         mock_stop.cancel();

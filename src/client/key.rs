@@ -38,6 +38,14 @@ impl ClientKey {
     }
 }
 
+impl ClientKey {
+    /// The address, or the first one of the network.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+}
+
 impl fmt::Display for ClientKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)

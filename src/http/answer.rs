@@ -49,6 +49,9 @@ fn success(route: &Route, gathered: Gathered, summary: HeaderValue, places: Plac
         let Outcome::Succeeded(reply) = branch.outcome else {
             continue;
         };
+        if branch.hedged {
+            route.metrics.hedges_won.inc();
+        }
         match (one, route.settings.shape) {
             (true, _) => {}
             (false, Shape::Array) => segments.push_element(),

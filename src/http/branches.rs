@@ -13,8 +13,9 @@ use super::problem::ProblemDetails;
 use super::route::Route;
 use super::trace::{TRACEPARENT, Trace};
 use crate::config::AccessLog;
-use crate::gather::{Branch, Branches};
-use crate::upstream::{Call, Failure, Reply, Request};
+use crate::gather::{Branch, Branches, Outcome};
+use crate::metrics::UpstreamMetrics;
+use crate::upstream::{Call, Failure, Kind, Reply, Request};
 
 /// The calls that a gather may make, all of them ready to start.
 pub(super) struct RouteCalls {
@@ -72,12 +73,22 @@ impl Branches for RouteCalls {
 
     fn hedge(&mut self, branch: usize) -> Option<Call> {
         let upstream = self.route.branch(branch).1;
-        let permit = upstream.permit_if_free()?;
-        let allowed = self.route.hedge_budget.withdraw();
-        allowed.then(|| upstream.call_with(permit, self.request(branch)))
+        let metrics = &self.route.metrics;
+        let Some(permit) = upstream
+            .permit_if_free()
+            .filter(|_| self.route.hedge_budget.withdraw())
+        else {
+            metrics.hedges_held_back.inc();
+            return None;
+        };
+        metrics.hedges_started.inc();
+        Some(upstream.call_with(permit, self.request(branch)))
     }
 
     fn over(&mut self, branches: &[Branch<Reply, Failure>]) {
+        for (index, branch) in branches.iter().enumerate() {
+            count(&branch.outcome, self.route.branch(index).1.metrics());
+        }
         if self.context.snapshot.access_log != AccessLog::Off {
             self.context.record.end(branches);
         }
@@ -87,6 +98,16 @@ impl Branches for RouteCalls {
         if call.linger(self.client.clone()) {
             self.context.record.linger(branch);
         }
+    }
+}
+
+fn count(outcome: &Outcome<Reply, Failure>, metrics: &UpstreamMetrics) {
+    match outcome {
+        Outcome::NotStarted => {}
+        Outcome::Unfinished => metrics.branch_unfinished(),
+        Outcome::Succeeded(_) => metrics.branch_succeeded(),
+        Outcome::Failed(failure) => metrics.branch_failed(failure.kind as usize),
+        Outcome::TimedOut => metrics.branch_failed(Kind::Timeout as usize),
     }
 }
 

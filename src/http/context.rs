@@ -13,6 +13,7 @@ use super::record::Record;
 use super::snapshot::{Current, Snapshot};
 use super::trace::Trace;
 use crate::client::{ClientKey, identify};
+use crate::metrics::{Held, Limit};
 use crate::readiness::Readiness;
 
 /// The longest `x-request-id` that is taken over from a trusted proxy.
@@ -87,6 +88,12 @@ impl Context {
         })
     }
 
+    /// Counts the request for its client.
+    pub(super) fn note_client(&self) {
+        let key = ClientKey::new(self.client, self.snapshot.clients.ipv6_prefix);
+        self.snapshot.metrics.busiest.note(key.address());
+    }
+
     /// Places for the gather of this request, in all and among those of its client.
     ///
     /// # Errors
@@ -96,17 +103,24 @@ impl Context {
             server,
             clients,
             in_flight,
+            metrics,
             ..
         } = &*self.snapshot;
+        let refused = |limit| move |_: &_| metrics.edge.refused(limit);
         let client = if clients.is_exempt(self.client) {
             None
         } else {
             let key = ClientKey::new(self.client, clients.ipv6_prefix);
-            let hold = in_flight.enter_client(key, server.max_in_flight_per_client)?;
+            let hold = in_flight
+                .enter_client(key, server.max_in_flight_per_client)
+                .inspect_err(refused(Limit::MaxInFlightPerClient))?;
             Some(Arc::new(hold))
         };
+        let gather = in_flight
+            .enter(server.max_in_flight)
+            .inspect_err(refused(Limit::MaxInFlight))?;
         Ok(Places {
-            _gather: Arc::new(in_flight.enter(server.max_in_flight)?),
+            _gather: Arc::new((gather, Held::new(&metrics.load.in_flight))),
             client,
         })
     }

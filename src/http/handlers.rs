@@ -17,6 +17,7 @@ use super::parameters::Parameters;
 use super::problem::{ProblemDetails, ProblemKind};
 use super::route::Route;
 use crate::gather;
+use crate::metrics::Limit;
 
 /// Gathers, and answers with what the policy makes of the replies.
 pub(super) async fn gather(
@@ -28,11 +29,13 @@ pub(super) async fn gather(
     // Found by the layer of limits.
     let places = parts.extensions.remove::<Places>();
     let places = places.ok_or_else(ProblemDetails::internal)?;
-    route.check_enabled()?;
     let context = Context::of(&parts)?;
+    let refused = |_: &_| context.snapshot.metrics.edge.refused(Limit::RouteEnabled);
+    route.check_enabled().inspect_err(refused)?;
     let parameters = Parameters::parse(&route.settings, &path, &parts)?;
     let calls = RouteCalls::new(&route, context, &parameters, places.client.clone())?;
     route.hedge_budget.deposit();
+    let _observed = route.metrics.gather();
     let gathered = tokio::select! {
         biased;
         gathered = gather::run(&route.plan, parameters.deadline, calls) => gathered,

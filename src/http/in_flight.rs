@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::limiter::{RATELIMIT, RATELIMIT_POLICY, header};
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::client::ClientKey;
+use crate::metrics::Held;
 
 /// The gathers of the process; outlives snapshots.
 #[derive(Debug, Default)]
@@ -74,7 +75,7 @@ impl InFlight {
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     /// Held until the response has left.
-    pub(super) _gather: Arc<GatherHold>,
+    pub(super) _gather: Arc<(GatherHold, Held)>,
     /// Held until the last call is over; none where no limit of one client holds.
     pub(super) client: Option<Arc<ClientHold>>,
 }

@@ -23,11 +23,12 @@ use super::cors::allow_origin;
 use super::handlers::refused_method;
 use super::host::check_host;
 use super::in_flight::Places;
-use super::limiter::Path;
+use super::limiter::{Path, Rate};
 use super::problem::ProblemDetails;
 use super::record::Open;
 use super::redirect::redirect;
 use crate::client::Peer;
+use crate::metrics::Limit;
 use crate::readiness;
 
 /// The header that names a request in answers, calls and logs.
@@ -73,6 +74,7 @@ async fn arrive(State(door): State<Door>, mut request: Request, next: Next) -> R
     let open = Open::new(&context, &request);
     let origin = request.headers().get(ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
+    context.note_client();
     request.extensions_mut().insert(context.clone());
     let mut response = next.run(request).await;
     if is_head {
@@ -188,7 +190,9 @@ async fn admit(
 ) -> Result<Option<Places>, ProblemDetails> {
     let context = extensions.get::<Arc<Context>>();
     let context = context.ok_or_else(ProblemDetails::internal)?;
+    let metrics = &context.snapshot.metrics;
     if !context.snapshot.access.admits(context.client) {
+        metrics.edge.refused(Limit::Access);
         return Err(ProblemDetails::forbidden());
     }
     let (path, limiter) = context.snapshot.limiters.of(path);
@@ -198,7 +202,11 @@ async fn admit(
     // Before a token is taken: whoever finds no place has had nothing for it.
     let places = gathers.then(|| context.enter()).transpose()?;
     if let Some(limiter) = limiter {
-        limiter.admit(context.client).await?;
+        let refused = |_: &_| metrics.edge.refused(Limit::RequestsPerSecond);
+        match limiter.admit(context.client).await.inspect_err(refused)? {
+            Rate::Within => {}
+            Rate::OverInDryRun => metrics.load.dry_run.inc(),
+        }
     }
     Ok(places)
 }

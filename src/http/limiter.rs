@@ -60,6 +60,15 @@ pub(super) enum Path {
     Unknown,
 }
 
+/// How an admitted request stands to its client's rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rate {
+    /// Within it, or there is none.
+    Within,
+    /// Over it; `dry_run` admits it all the same.
+    OverInDryRun,
+}
+
 impl Limiters {
     /// The limiters that the settings name. What those `before` counted is kept where the quota is
     /// the same, and so is the connection to Redis where it is the same.
@@ -129,6 +138,11 @@ impl Limiters {
             Limit::Off => None,
         };
         (Path::Route, limiter)
+    }
+
+    /// How many clients and networks have a bucket.
+    pub(super) fn tracked(&self) -> usize {
+        self.rooms.taken()
     }
 
     /// Forgets clients whose bucket is full again, and sees to it that Redis is connected.
@@ -208,16 +222,16 @@ impl Limiter {
     /// # Errors
     /// 429 with the time after which the same client is admitted; 503 when Redis is away and nobody is
     /// admitted without it.
-    pub(super) async fn admit(&self, client: IpAddr) -> Result<(), ProblemDetails> {
+    pub(super) async fn admit(&self, client: IpAddr) -> Result<Rate, ProblemDetails> {
         if self.settings.is_exempt(client) {
-            return Ok(());
+            return Ok(Rate::Within);
         }
         let bucket = self.buckets.of(client, self.settings.max_clients);
         match self.decide(bucket).await {
-            Ok(Verdict::Admitted) => Ok(()),
+            Ok(Verdict::Admitted) => Ok(Rate::Within),
             _ if self.settings.dry_run => {
                 self.buckets.log_dry_run(client, &self.name);
-                Ok(())
+                Ok(Rate::OverInDryRun)
             }
             Ok(Verdict::Refused(wait)) => Err(self.refusal(wait)),
             Err(Unavailable) => {

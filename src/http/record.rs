@@ -23,6 +23,7 @@ use super::problem::ProblemKind;
 use super::route::Route;
 use crate::config::AccessLog;
 use crate::gather::{Branch, Outcome};
+use crate::metrics::StatusClass;
 use crate::upstream::{Failure, Reply};
 
 /// Of a client that left before its answer (as nginx has it); never sent.
@@ -154,6 +155,20 @@ impl Open {
         })
     }
 
+    /// Counts it for its route.
+    fn count(&self) {
+        let class = match &self.answer {
+            Some(answer) if answer.is_whole => StatusClass::of(answer.status.as_u16()),
+            _ => StatusClass::ClientLeft,
+        };
+        let snapshot = &self.context.snapshot;
+        let gather = self.context.record.0.lock();
+        let route = gather.route.as_ref();
+        let route = route.or_else(|| snapshot.route(self.uri.path()));
+        let requests = route.map(|route| &route.metrics.requests);
+        requests.unwrap_or(&snapshot.no_route).over(class);
+    }
+
     fn is_wanted(&self, status: u16) -> bool {
         match self.context.snapshot.access_log {
             AccessLog::All => true,
@@ -202,6 +217,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let status = self.answer.as_ref().map(|answer| answer.status.as_u16());
         let status = status.unwrap_or(CLIENT_LEFT);
+        self.count();
         if self.is_wanted(status) {
             self.log(status);
         }

@@ -7,6 +7,7 @@ use ::http::StatusCode;
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::config::{BranchSettings, FailureStatus, RouteSettings};
 use crate::gather::{BranchPlan, HedgeBudget, Plan};
+use crate::metrics::{Metrics, RouteMetrics};
 use crate::upstream::Upstream;
 
 /// One route with the upstreams of its branches.
@@ -15,6 +16,7 @@ pub(super) struct Route {
     pub(super) plan: Plan,
     pub(super) hedge_budget: HedgeBudget,
     pub(super) failure_status: FailureStatus,
+    pub(super) metrics: RouteMetrics,
     upstreams: Vec<Arc<Upstream>>,
 }
 
@@ -24,6 +26,7 @@ impl Route {
         settings: &RouteSettings,
         upstreams: &[Arc<Upstream>],
         failure_status: FailureStatus,
+        metrics: &Metrics,
     ) -> Self {
         let branches = settings.branches.iter();
         let plans = branches.clone().map(|branch| BranchPlan {
@@ -38,6 +41,7 @@ impl Route {
             },
             hedge_budget: HedgeBudget::new(settings.hedge_budget),
             failure_status,
+            metrics: metrics.route(&settings.path, settings.policy.name()),
             upstreams: branches
                 .map(|branch| upstreams[branch.upstream].clone())
                 .collect(),

@@ -15,6 +15,7 @@ use super::routes::router;
 use crate::config::{
     AccessLog, AccessSettings, ClientSettings, Problems, ServerSettings, Settings,
 };
+use crate::metrics::{Metrics, RequestMetrics, whole};
 use crate::upstream::{Common, Upstream};
 
 /// How often at most the log warns of forwarding headers that are not believed.
@@ -34,6 +35,9 @@ pub struct Snapshot {
     pub(super) access_log: AccessLog,
     /// By path, for requests that never reach the router.
     routes: matchit::Router<Arc<Route>>,
+    pub(super) metrics: Arc<Metrics>,
+    /// For requests that no route answers.
+    pub(super) no_route: RequestMetrics,
     upstreams: Vec<Arc<Upstream>>,
     /// When the log last warned of forwarding headers that are not believed.
     warned: Arc<Mutex<Option<Instant>>>,
@@ -73,8 +77,9 @@ impl Snapshot {
         };
         let routes = settings.routes.iter();
         let failure_status = settings.server.failure_status;
-        let routes = routes.map(|route| Arc::new(Route::new(route, &upstreams, failure_status)));
-        let routes: Vec<_> = routes.collect();
+        let metrics = &common.metrics;
+        let route = |route| Arc::new(Route::new(route, &upstreams, failure_status, metrics));
+        let routes: Vec<_> = routes.map(route).collect();
         Ok(Self {
             router: router(routes.iter().cloned()),
             access_log: settings.log.access,
@@ -86,6 +91,8 @@ impl Snapshot {
                 .map(|before| before.in_flight.clone())
                 .unwrap_or_default(),
             server: settings.server.clone(),
+            metrics: common.metrics.clone(),
+            no_route: common.metrics.no_route(),
             upstreams,
             warned: before
                 .map(|before| before.warned.clone())
@@ -112,6 +119,8 @@ impl Snapshot {
     /// and sees to the connection to Redis.
     pub fn sweep(&self) {
         self.limiters.sweep();
+        let tracked = whole(self.limiters.tracked());
+        self.metrics.load.clients_tracked.set(tracked);
     }
 }
 

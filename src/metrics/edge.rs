@@ -101,17 +101,13 @@ impl EdgeMetrics {
         CountedConnection {
             metrics: self.clone(),
             state: ConnectionState::Handshaking,
+            has_ending: false,
         }
     }
 
     /// A handshake is over.
     pub fn handshake(&self, result: Handshake) {
         self.handshakes[result as usize].inc();
-    }
-
-    /// The service ends a connection.
-    pub fn ended(&self, reason: Ending) {
-        self.endings[reason as usize].inc();
     }
 
     /// A limit refuses something.
@@ -132,6 +128,7 @@ fn each<'a>(vector: &IntCounterVec, words: impl Iterator<Item = &'a str>) -> Vec
 pub struct CountedConnection {
     metrics: Arc<EdgeMetrics>,
     state: ConnectionState,
+    has_ending: bool,
 }
 
 impl CountedConnection {
@@ -141,6 +138,13 @@ impl CountedConnection {
             self.metrics.states[self.state as usize].dec();
             self.metrics.states[state as usize].inc();
             self.state = state;
+        }
+    }
+
+    /// The service ends it; only the first reason counts.
+    pub fn ends(&mut self, reason: Ending) {
+        if !std::mem::replace(&mut self.has_ending, true) {
+            self.metrics.endings[reason as usize].inc();
         }
     }
 }

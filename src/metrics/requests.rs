@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
+use prometheus::{
+    GaugeVec, Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, Registry,
+};
 
 use super::make;
 
@@ -58,10 +60,22 @@ impl StatusClass {
     }
 }
 
+/// Requests by the class of their answer's status.
+#[derive(Clone, Debug)]
+pub struct RequestMetrics([IntCounter; 5]);
+
+impl RequestMetrics {
+    /// A request is over.
+    pub fn over(&self, class: StatusClass) {
+        self.0[class as usize].inc();
+    }
+}
+
 /// The handles of one route.
 #[derive(Clone, Debug)]
 pub struct RouteMetrics {
-    requests: [IntCounter; 5],
+    /// Its requests.
+    pub requests: RequestMetrics,
     duration: Histogram,
     /// Branches started only because others were slow.
     pub hedges_started: IntCounter,
@@ -72,10 +86,9 @@ pub struct RouteMetrics {
 }
 
 impl RouteMetrics {
-    /// A request is over, so long after its head was complete.
-    pub fn request(&self, class: StatusClass, elapsed: Duration) {
-        self.requests[class as usize].inc();
-        self.duration.observe(elapsed.as_secs_f64());
+    /// A gather begins; its time is observed when the value is dropped.
+    pub fn gather(&self) -> HistogramTimer {
+        self.duration.start_timer()
     }
 }
 
@@ -103,7 +116,7 @@ impl Vectors {
             durations: make::histograms(
                 registry,
                 "gatherd_request_duration_seconds",
-                "Time from a complete request head to the head of its answer, in seconds.",
+                "Time from the start of a gather to the head of its answer, in seconds; refused requests are not in it.",
                 &ROUTE,
             ),
             timeouts: make::float_gauges(
@@ -126,10 +139,7 @@ impl Vectors {
             HEDGE_EVENTS.map(|event| self.hedges.with_label_values(&[path, policy, event]));
         let [hedges_started, hedges_won, hedges_held_back] = hedges;
         RouteMetrics {
-            requests: StatusClass::ALL.map(|class| {
-                self.requests
-                    .with_label_values(&[path, policy, class.name()])
-            }),
+            requests: self.requests(path, policy),
             duration: self.durations.with_label_values(&[path, policy]),
             hedges_started,
             hedges_won,
@@ -137,8 +147,16 @@ impl Vectors {
         }
     }
 
-    pub(super) fn no_route(&self) -> RouteMetrics {
-        self.route(NO_ROUTE, NO_ROUTE)
+    pub(super) fn no_route(&self) -> RequestMetrics {
+        self.requests(NO_ROUTE, NO_ROUTE)
+    }
+
+    fn requests(&self, path: &str, policy: &str) -> RequestMetrics {
+        let counter = |class: StatusClass| {
+            let labels = [path, policy, class.name()];
+            self.requests.with_label_values(&labels)
+        };
+        RequestMetrics(StatusClass::ALL.map(counter))
     }
 
     pub(super) fn describe(&self, path: &str, policy: &str, timeout: Duration) {

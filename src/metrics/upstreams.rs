@@ -48,9 +48,9 @@ pub struct UpstreamMetrics {
     unfinished: IntCounter,
     /// In the order of the upstream's kinds of failure.
     failed: Vec<IntCounter>,
-    /// HTTP exchanges begun, retries among them.
-    pub exchanges: IntCounter,
-    /// Exchanges that are a second try.
+    /// HTTP requests sent, retries among them.
+    pub requests: IntCounter,
+    /// Those that are a second try.
     pub retries: IntCounter,
     resolved: LastResolved,
 }
@@ -58,10 +58,10 @@ pub struct UpstreamMetrics {
 /// Where an upstream was last found.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// What its name stands for.
+    /// What its name stands for, in order.
     pub addresses: Vec<IpAddr>,
-    /// When that was found out.
-    pub at: Instant,
+    /// Since when it has stood for them.
+    pub since: Instant,
 }
 
 type LastResolved = Arc<Mutex<Option<Resolved>>>;
@@ -101,12 +101,20 @@ impl UpstreamMetrics {
         }
     }
 
-    /// Its name was found to stand for `addresses` just now.
-    pub fn resolved(&self, addresses: Vec<IpAddr>) {
-        *self.resolved.lock() = Some(Resolved {
-            addresses,
-            at: Instant::now(),
-        });
+    /// Its name stands for `addresses` now.
+    pub fn resolved(&self, addresses: &[IpAddr]) {
+        let mut addresses = addresses.to_vec();
+        addresses.sort_unstable();
+        let mut resolved = self.resolved.lock();
+        if resolved
+            .as_ref()
+            .is_none_or(|before| before.addresses != addresses)
+        {
+            *resolved = Some(Resolved {
+                addresses,
+                since: Instant::now(),
+            });
+        }
     }
 }
 
@@ -144,7 +152,7 @@ pub(super) struct Vectors {
     max_calls: IntGaugeVec,
     durations: HistogramVec,
     branches: IntCounterVec,
-    exchanges: IntCounterVec,
+    requests: IntCounterVec,
     retries: IntCounterVec,
     resolved: Mutex<Vec<(Arc<str>, LastResolved)>>,
 }
@@ -179,7 +187,7 @@ impl Vectors {
                 "Branches by what they were when their gather was over: ok, unfinished, or a kind of failure.",
                 &[UPSTREAM, "outcome"],
             ),
-            exchanges: counters(
+            requests: counters(
                 "gatherd_upstream_requests_total",
                 "HTTP requests sent to the upstream, retries among them.",
             ),
@@ -199,7 +207,7 @@ impl Vectors {
             succeeded: outcome("ok"),
             unfinished: outcome("unfinished"),
             failed: kinds.iter().map(|kind| outcome(kind)).collect(),
-            exchanges: self.exchanges.with_label_values(&[name]),
+            requests: self.requests.with_label_values(&[name]),
             retries: self.retries.with_label_values(&[name]),
             resolved: self.resolved_of(name),
         })
@@ -235,7 +243,7 @@ impl Vectors {
         make::retain(&self.max_calls, keep);
         make::retain(&self.durations, keep);
         make::retain(&self.branches, keep);
-        make::retain(&self.exchanges, keep);
+        make::retain(&self.requests, keep);
         make::retain(&self.retries, keep);
         self.resolved
             .lock()

@@ -16,11 +16,12 @@ use tower::Layer;
 
 use super::activity::{Protocol, Timeouts};
 use super::connections::{Counted, Refusal};
-use super::proxy_protocol;
 use super::requests::Requests;
 use super::stream::{Admitted, Watched};
 use super::tls::Tls;
+use super::{incidents, proxy_protocol};
 use crate::client::Peer;
+use crate::metrics::Handshake;
 
 /// How long a trusted peer may take for its PROXY header.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +57,7 @@ where
             timeouts,
             proxy_protocol,
         } = self.clone();
+        let metrics = stream.place.connections().metrics().clone();
         let handshake = async move {
             let mut stream = stream;
             let (peer, counted) = identify(&mut stream, proxy_protocol).await?;
@@ -83,7 +85,12 @@ where
         };
         async move {
             let handshake = timeout(timeouts.handshake, handshake).await;
-            handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            let handshake = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            metrics.handshake(match &handshake {
+                Ok(_) => Handshake::Completed,
+                Err(error) => incidents::handshake(error),
+            });
+            handshake
         }
         .boxed()
     }
@@ -105,7 +112,9 @@ async fn identify(
         ));
     }
     let header = timeout(PROXY_HEADER_TIMEOUT, proxy_protocol::read(&mut stream.tcp)).await;
-    let source = header.unwrap_or_else(|_| Err(refused("no PROXY header came")))?;
+    let source = header
+        .unwrap_or_else(|_| Err(refused("no PROXY header came")))
+        .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
     let count = |source: IpAddr| {
         connections
             .admit_source(source)

@@ -11,6 +11,8 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::metrics::{ConnectionState, CountedConnection, Ending};
+
 /// Bytes that may come without a request coming of them. The head and the body that a request may
 /// have are well below it; a flood of PING, SETTINGS or empty DATA frames is soon above it.
 const MOST_UNCLAIMED: usize = 256 * 1024;
@@ -39,6 +41,17 @@ pub(super) enum Overdue {
     Write,
 }
 
+impl Overdue {
+    /// What it is counted as.
+    pub(super) fn ending(self) -> Ending {
+        match self {
+            Self::Idle => Ending::Idle,
+            Self::Head => Ending::Header,
+            Self::Write => Ending::Write,
+        }
+    }
+}
+
 /// What a connection that drains may still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
@@ -63,6 +76,8 @@ pub(super) struct Activity {
 #[derive(Debug)]
 struct Times {
     phase: Phase,
+    /// None once its place is free.
+    counted: Option<CountedConnection>,
     /// Requests whose response has not left.
     open: usize,
     /// Since when there is no request (or no handshake yet).
@@ -77,6 +92,14 @@ struct Times {
     /// tell: it knows nothing of HTTP/2's windows, and a byte now and then frees it.
     responses: Vec<(u64, Instant)>,
     next_response: u64,
+}
+
+impl Times {
+    fn count(&mut self, state: ConnectionState) {
+        if let Some(counted) = &mut self.counted {
+            counted.enter(state);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +119,10 @@ pub(super) enum Protocol {
 
 impl Activity {
     /// A connection that was accepted now.
-    pub(super) fn new(id: u64) -> Self {
+    pub(super) fn new(id: u64, counted: CountedConnection) -> Self {
         let times = Times {
             phase: Phase::Handshake,
+            counted: Some(counted),
             open: 0,
             idle_since: Instant::now(),
             head_since: None,
@@ -120,6 +144,7 @@ impl Activity {
     pub(super) fn connected(&self, protocol: Protocol) {
         let mut times = self.times.lock();
         times.phase = Phase::Fresh(protocol);
+        times.count(ConnectionState::Idle);
         times.idle_since = Instant::now();
     }
 
@@ -164,6 +189,7 @@ impl Activity {
     pub(super) fn begin(&self) {
         let mut times = self.times.lock();
         times.open += 1;
+        times.count(ConnectionState::Active);
         times.head_since = None;
         times.unclaimed = 0;
         if let Phase::Fresh(protocol) = times.phase {
@@ -203,6 +229,7 @@ impl Activity {
         }
         times.open -= 1;
         if times.open == 0 {
+            times.count(ConnectionState::Idle);
             times.idle_since = Instant::now();
         }
     }
@@ -269,6 +296,19 @@ impl Activity {
         self.task.wake();
     }
 
+    /// Counts why the service ends it; only the first reason counts.
+    pub(super) fn ends(&self, reason: Ending) {
+        if let Some(counted) = &mut self.times.lock().counted {
+            counted.ends(reason);
+        }
+    }
+
+    /// It is not counted any more: its place is free.
+    pub(super) fn uncount(&self) {
+        let counted = self.times.lock().counted.take();
+        drop(counted);
+    }
+
     /// Whether it was asked to end.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
@@ -283,6 +323,7 @@ impl Activity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     const TIMEOUTS: Timeouts = Timeouts {
         handshake: Duration::from_secs(10),
@@ -291,6 +332,10 @@ mod tests {
         write: Duration::from_secs(15),
     };
 
+    fn accepted() -> Activity {
+        Activity::new(0, Metrics::new().edge.connection())
+    }
+
     fn due(activity: &Activity) -> Option<(u64, Overdue)> {
         let (due, overdue) = activity.due(&TIMEOUTS)?;
         Some((due.duration_since(Instant::now()).as_secs(), overdue))
@@ -298,7 +343,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_phase_has_the_limit_that_names_it() {
-        let activity = Activity::new(0);
+        let activity = accepted();
         assert_eq!(due(&activity), Some((10, Overdue::Head)));
         activity.connected(Protocol::Http1);
         assert_eq!(due(&activity), Some((5, Overdue::Idle)));
@@ -317,7 +362,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_drain_awaits_what_was_begun_and_what_may_be_on_its_way() {
-        let activity = Activity::new(0);
+        let activity = accepted();
         let awaited = |activity: &Activity| activity.awaited().map(|(_, what)| what);
         assert_eq!(awaited(&activity), Some(Awaited::End));
         activity.connected(Protocol::Http1);
@@ -330,7 +375,7 @@ mod tests {
         assert!(!activity.is_last_response());
         activity.end_soon();
         assert!(activity.is_last_response());
-        let http2 = Activity::new(1);
+        let http2 = accepted();
         http2.connected(Protocol::Http2);
         assert_eq!(awaited(&http2), Some(Awaited::Request));
         http2.begin();
@@ -342,7 +387,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_in_has_one_limit_from_its_first_byte() {
-        let activity = Activity::new(0);
+        let activity = accepted();
         activity.connected(Protocol::Http1);
         assert!(activity.received(1));
         tokio::time::advance(Duration::from_secs(4)).await;
@@ -352,7 +397,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn frames_that_make_no_request_are_a_flood_in_the_end() {
-        let activity = Activity::new(0);
+        let activity = accepted();
         activity.connected(Protocol::Http2);
         for _ in 0..100 {
             assert!(activity.received(64 * 1024));
@@ -364,7 +409,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_of_the_next_head_that_came_early_count_from_when_they_came() {
-        let activity = Activity::new(0);
+        let activity = accepted();
         activity.connected(Protocol::Http1);
         activity.begin();
         assert!(activity.received(1));
@@ -374,7 +419,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pings_keep_no_idle_http2_connection_and_a_stuck_response_ends_one() {
-        let activity = Activity::new(0);
+        let activity = accepted();
         activity.connected(Protocol::Http2);
         activity.begin();
         activity.begin();

@@ -81,7 +81,7 @@ impl Connections {
             limits: ArcSwap::from_pointee(Limits::new(settings, None)),
             metrics: metrics.edge.clone(),
             incidents: Incidents::default(),
-            table: Mutex::default(),
+            table: Mutex::new(Table::new(metrics.edge.clone())),
         })
     }
 
@@ -150,6 +150,11 @@ impl Connections {
         client
             .map(|client| self.count(client, limits.most_per_client))
             .transpose()
+    }
+
+    /// What is counted of connections.
+    pub(super) fn metrics(&self) -> &Arc<EdgeMetrics> {
+        &self.metrics
     }
 
     /// Whether `peer` may say in a PROXY header whom it speaks for.
@@ -259,6 +264,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.activity.close();
+        self.activity.uncount();
         self.connections.table.lock().open.remove(&self.activity.id);
     }
 }

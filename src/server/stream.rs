@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, Overdue, Timeouts};
 use super::connections::{Connections, Counted, Place};
+use crate::metrics::Ending;
 
 /// A TCP connection with its place in the table.
 pub(super) struct Admitted {
@@ -113,6 +114,7 @@ impl<S> Watched<S> {
             }
             if let Some((due, overdue)) = self.activity.due(&self.timeouts) {
                 if due <= Instant::now() {
+                    self.activity.ends(overdue.ending());
                     return Poll::Ready(overdue);
                 }
                 if self.timer.is_elapsed() || due < self.timer.deadline() {
@@ -153,6 +155,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             let bytes = buffer.filled().len() - before;
             if bytes > 0 && !self.activity.received(bytes) {
+                self.activity.ends(Ending::Flood);
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
             return Poll::Ready(result);

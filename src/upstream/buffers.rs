@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::metrics::{LoadMetrics, whole};
+
 /// The account of all bytes of replies that are held.
 #[derive(Debug)]
 pub struct Buffers {
     most: usize,
+    metrics: Arc<LoadMetrics>,
     held: AtomicUsize,
 }
 
 impl Buffers {
     /// At most `most` bytes at once.
     #[must_use]
-    pub fn new(most: usize) -> Arc<Self> {
+    pub fn new(most: usize, metrics: Arc<LoadMetrics>) -> Arc<Self> {
         Arc::new(Self {
             most,
+            metrics,
             held: AtomicUsize::new(0),
         })
     }
@@ -53,15 +57,18 @@ impl Reservation {
         let fits = held
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
             .is_ok();
-        self.bytes += if fits { bytes } else { 0 };
+        if fits {
+            self.bytes += bytes;
+            self.buffers.metrics.buffered.add(whole(bytes));
+        }
         fits
     }
 
     /// Holds nothing any more.
     pub fn clear(&mut self) {
-        self.buffers
-            .held
-            .fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        let bytes = std::mem::take(&mut self.bytes);
+        self.buffers.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.buffers.metrics.buffered.sub(whole(bytes));
     }
 }
 
@@ -74,10 +81,12 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn what_a_reply_holds_is_given_back_and_what_does_not_fit_is_not_taken() {
-        let buffers = Buffers::new(10);
+        let metrics = Metrics::new().load.clone();
+        let buffers = Buffers::new(10, metrics.clone());
         let mut one = Reservation::new(&buffers);
         let mut other = Reservation::new(&buffers);
         assert!(one.grow(6));
@@ -86,6 +95,7 @@ mod tests {
         assert_eq!(buffers.held(), 10);
         drop(one);
         assert_eq!(buffers.held(), 4);
+        assert_eq!(metrics.buffered.get(), 4);
         assert!(other.grow(6));
         other.clear();
         assert_eq!(buffers.held(), 0);

@@ -14,6 +14,7 @@ use url::Url;
 use super::clients::{Connection, Response};
 use super::permits::Permit;
 use super::{Failure, Kind, Reservation, Upstream, body, json};
+use crate::metrics::{CallState, Limit, StagedCall};
 
 /// The remaining milliseconds, for upstreams that would give up in time.
 /// Source: Envoy's HTTP header documentation, `x-envoy-expected-rq-timeout-ms`.
@@ -53,10 +54,11 @@ pub struct Call {
 }
 
 /// How far a call is, as seen from outside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
     has_permit: AtomicBool,
     unwanted: AtomicBool,
+    counted: StagedCall,
 }
 
 impl Progress {
@@ -87,10 +89,15 @@ impl Upstream {
     }
 
     fn start(self: &Arc<Self>, request: Request, permit: Option<Permit>) -> Call {
-        let progress = Arc::new(Progress::default());
-        progress
-            .has_permit
-            .store(permit.is_some(), Ordering::Relaxed);
+        let state = match permit {
+            Some(_) => CallState::Running,
+            None => CallState::Waiting,
+        };
+        let progress = Arc::new(Progress {
+            has_permit: AtomicBool::new(permit.is_some()),
+            unwanted: AtomicBool::new(false),
+            counted: self.metrics.call(state),
+        });
         let exchange = Box::pin(self.clone().run(request, permit, progress.clone()));
         Call {
             exchange,
@@ -107,9 +114,14 @@ impl Upstream {
     ) -> Result<Reply, Failure> {
         let permit = match permit {
             Some(permit) => permit,
-            None => self.permits.acquire().await?,
+            None => {
+                let refused = |_: &_| self.common.metrics.edge.refused(Limit::MaxWait);
+                let permit = self.permits.acquire().await.inspect_err(refused)?;
+                progress.has_permit.store(true, Ordering::Relaxed);
+                progress.counted.enter(CallState::Running);
+                permit
+            }
         };
-        progress.has_permit.store(true, Ordering::Relaxed);
         let mut response = self.exchange(&request).await?;
         let status = response.status();
         if !is_success(status) {
@@ -139,9 +151,15 @@ impl Upstream {
     /// Sends the request until a head comes: once more when a connection that had served before
     /// ended instead.
     async fn exchange(&self, request: &Request) -> Result<Response, Failure> {
-        let send = |connection| self.clients.send(self.http_request(request), connection);
+        let send = |connection| {
+            self.metrics.requests.inc();
+            self.clients.send(self.http_request(request), connection)
+        };
         match send(Connection::Any).await {
-            Err(failure) if failure.on_kept_connection => send(Connection::New).await,
+            Err(failure) if failure.on_kept_connection => {
+                self.metrics.retries.inc();
+                send(Connection::New).await
+            }
             result => result,
         }
         .map_err(|failure| Failure::of(failure.kind))
@@ -171,6 +189,7 @@ impl Upstream {
     /// Reads a short body that counts for nothing, so that its connection survives.
     fn drain(self: &Arc<Self>, mut response: Response, permit: Permit) {
         let linger = self.settings.linger;
+        let counted = self.metrics.lingering();
         self.common.lingering.spawn(async move {
             let mut left = MOST_UNWANTED;
             let read_to_the_end = async {
@@ -183,7 +202,7 @@ impl Upstream {
             };
             // Over the limit or the time, the connection is closed instead.
             let _ = timeout(linger, read_to_the_end).await;
-            drop(permit);
+            drop((permit, counted));
         });
     }
 }
@@ -210,6 +229,7 @@ impl Call {
             return false;
         }
         self.progress.unwanted.store(true, Ordering::Relaxed);
+        self.progress.counted.enter(CallState::Lingering);
         let limit: Duration = self.upstream.settings.linger;
         let lingering = self.upstream.common.lingering.clone();
         lingering.spawn(async move {

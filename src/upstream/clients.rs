@@ -25,9 +25,8 @@ pub(super) use self::client::Response;
 use self::client::{Client, Lease};
 use self::discovery::discover;
 use super::failure::{causes_in_words, classify, is_stream_reset};
-use super::{Kind, tls};
+use super::{Kind, Lookup, tls};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
-use crate::names::Names;
 
 /// The most calls on one HTTP/2 connection, whatever the server allows: what most servers allow, so
 /// that one connection's trouble is that of few calls.
@@ -105,7 +104,7 @@ pub(super) struct SendFailure {
 
 impl Clients {
     /// No client yet; they are made when calls need them.
-    pub(super) fn new(settings: &UpstreamSettings, names: Names) -> Result<Self, Problem> {
+    pub(super) fn new(settings: &UpstreamSettings, names: Lookup) -> Result<Self, Problem> {
         let maker = Maker {
             settings: settings.clone(),
             names,
@@ -293,7 +292,7 @@ impl SendFailure {
 #[derive(Clone)]
 struct Maker {
     settings: UpstreamSettings,
-    names: Names,
+    names: Lookup,
     tls: rustls::ClientConfig,
 }
 

@@ -34,6 +34,13 @@ pub(super) struct Rooms {
     networks: Arc<Room>,
 }
 
+impl Rooms {
+    /// How many clients and networks have a place.
+    pub(super) fn taken(&self) -> usize {
+        self.clients.taken() + self.networks.taken()
+    }
+}
+
 /// What one quota has counted.
 pub(super) struct Buckets {
     governor: Governor,

@@ -23,11 +23,12 @@ fn limiters(common: &Common, sections: &str, before: Option<&Limiters>) -> Limit
 }
 
 fn common() -> Common {
+    let metrics = Metrics::new();
     Common {
-        buffers: Buffers::new(1 << 20),
+        buffers: Buffers::new(1 << 20, metrics.load.clone()),
         names: Names::default(),
         lingering: TaskTracker::new(),
-        metrics: Metrics::new(),
+        metrics,
     }
 }
 

@@ -100,6 +100,11 @@ impl<K> Drop for Tracked<K> {
 }
 
 impl Room {
+    /// How many there are.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     fn enter(&self, most: usize) -> bool {
         let one_more = |taken: usize| (taken < most).then_some(taken + 1);
         self.taken

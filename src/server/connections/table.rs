@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::client::ClientKey;
+use crate::metrics::{EdgeMetrics, Ending};
 use crate::server::activity::Activity;
 
 /// Handshakes at once. They cost most of what a connection costs, and a stalled one lasts long.
@@ -17,8 +18,8 @@ const LEAST_HANDSHAKES: usize = 64;
 const PICKED_AT_ONCE: usize = 256;
 
 /// The connections of the process, by number.
-#[derive(Default)]
 pub(super) struct Table {
+    metrics: Arc<EdgeMetrics>,
     pub(super) open: HashMap<u64, Arc<Activity>>,
     next: u64,
     pub(super) per_client: HashMap<ClientKey, usize>,
@@ -31,6 +32,19 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// An empty table.
+    pub(super) fn new(metrics: Arc<EdgeMetrics>) -> Self {
+        Self {
+            metrics,
+            open: HashMap::new(),
+            next: 0,
+            per_client: HashMap::new(),
+            picked: VecDeque::new(),
+            handshakes: VecDeque::new(),
+            draining: false,
+        }
+    }
+
     /// A place among `most` for a new connection; none when all are taken and none is idle.
     pub(super) fn enter(&mut self, most: usize) -> Option<Arc<Activity>> {
         if self.open.len() >= most {
@@ -38,7 +52,7 @@ impl Table {
         }
         // Stalled handshakes must not keep everybody out: they are never idle.
         self.bound_handshakes((most / 2).clamp(LEAST_HANDSHAKES, MOST_HANDSHAKES));
-        let activity = Arc::new(Activity::new(self.next));
+        let activity = Arc::new(Activity::new(self.next, self.metrics.connection()));
         if self.draining {
             activity.end_soon();
         }
@@ -97,6 +111,7 @@ impl Table {
     /// Its place is free at once; its task ends it as soon as it runs.
     fn close(&mut self, activity: &Activity) {
         self.open.remove(&activity.id);
+        activity.ends(Ending::Displaced);
         activity.close();
     }
 
@@ -119,11 +134,16 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
     use crate::server::activity::Protocol;
+
+    fn table() -> Table {
+        Table::new(Metrics::new().edge.clone())
+    }
 
     #[tokio::test]
     async fn a_burst_of_newcomers_is_let_in_and_a_flood_of_them_costs_the_oldest_handshakes() {
-        let mut table = Table::default();
+        let mut table = table();
         let mut enter = || table.enter(10_000).expect("there is room");
         let burst: Vec<_> = (0..MOST_HANDSHAKES).map(|_| enter()).collect();
         assert!(burst.iter().all(|one| !one.is_closing()));
@@ -139,14 +159,14 @@ mod tests {
 
     #[tokio::test]
     async fn stalled_handshakes_never_fill_the_table() {
-        let mut table = Table::default();
+        let mut table = table();
         let stalled: Vec<_> = (0..1000).map(|_| table.enter(200)).collect();
         assert!(stalled.iter().all(Option::is_some), "newcomers are let in");
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_many_idle_connections_the_longest_idle_go_in_order() {
-        let mut table = Table::default();
+        let mut table = table();
         let mut open = Vec::new();
         for _ in 0..3 * PICKED_AT_ONCE {
             let one = table.enter(usize::MAX).expect("there is room");

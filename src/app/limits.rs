@@ -1,0 +1,24 @@
+//! What of the settings the metrics show.
+
+use crate::config::Settings;
+use crate::metrics::{Limits, RouteLimits};
+
+/// The limits that hold while these settings do.
+pub(super) fn limits(settings: &Settings) -> Limits<'_> {
+    let routes = settings.routes.iter().map(|route| RouteLimits {
+        path: &route.path,
+        policy: route.policy.name(),
+        timeout: route.timeout,
+    });
+    let upstreams = settings.upstreams.iter();
+    Limits {
+        max_connections: settings.server.max_connections,
+        max_in_flight: settings.server.max_in_flight,
+        max_buffered: settings.server.max_buffered,
+        routes: routes.collect(),
+        shared_limit: settings.shared_limits.is_some(),
+        upstreams: upstreams
+            .map(|upstream| (&*upstream.name, upstream.max_calls))
+            .collect(),
+    }
+}
