@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// A gather is some two hundred small allocations, which the C library's allocator makes a fifth of
+/// the work.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     gatherd::cli::run()
 }

@@ -32,6 +32,9 @@ use crate::config::{Problem, UpstreamSettings};
 use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;
 
+/// Usual headers of a call besides the fixed ones, `host` among them.
+const HEADERS_OF_A_CALL: usize = 6;
+
 /// What every upstream of one process shares, across reloads.
 #[derive(Clone)]
 pub struct Common {
@@ -99,7 +102,9 @@ fn fixed_headers(settings: &UpstreamSettings) -> HeaderMap {
         (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         (USER_AGENT, HeaderValue::from_static(agent)),
     ];
-    ours.into_iter()
-        .chain(settings.headers.iter().cloned())
-        .collect()
+    // Room for those of a call too, so that its copy need not grow.
+    let mut headers =
+        HeaderMap::with_capacity(ours.len() + settings.headers.len() + HEADERS_OF_A_CALL);
+    headers.extend(ours.into_iter().chain(settings.headers.iter().cloned()));
+    headers
 }

@@ -146,6 +146,14 @@ fn summary(route: &Route, gathered: &Gathered) -> HeaderValue {
         }
     }
     let total = gathered.branches.len();
+    if ok == total {
+        return route.complete.clone();
+    }
+    gather_header(total, ok, failed, &missing)
+}
+
+/// The header of a gather with so many branches, and the names of those that are `missing`.
+pub(super) fn gather_header(total: usize, ok: usize, failed: usize, missing: &str) -> HeaderValue {
     let mut text = format!("total={total}, ok={ok}, failed={failed}");
     if failed > 0 {
         let _ = write!(text, ", missing=({missing})");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, HeaderValue};
+use ::http::HeaderValue;
 use tokio::time::Instant;
 
 use super::context::Context;
@@ -20,7 +20,8 @@ use crate::upstream::{Call, Failure, Kind, Reply, Request};
 /// The calls that a gather may make, all of them ready to start.
 pub(super) struct RouteCalls {
     route: Arc<Route>,
-    requests: Vec<Request>,
+    /// Each until its branch starts.
+    requests: Vec<Option<Request>>,
     context: Arc<Context>,
     /// The client's place, held until the last call is over.
     client: Option<Arc<ClientHold>>,
@@ -41,7 +42,7 @@ impl RouteCalls {
         let branches = 0..route.settings.branches.len();
         let requests = branches.map(|branch| {
             let trace = context.trace.header(spans + branch as u64);
-            request(route, branch, context, parameters, trace)
+            request(route, branch, context, parameters, trace).map(Some)
         });
         context.record.begin(route, parameters.deadline, spans);
         Ok(Self {
@@ -52,9 +53,10 @@ impl RouteCalls {
         })
     }
 
-    /// The request of a branch that starts now. A branch starts once, but may have been held back.
-    fn request(&self, branch: usize) -> Request {
-        let mut request = self.requests[branch].clone();
+    /// The request of a branch that starts now; a branch starts once.
+    fn request(&mut self, branch: usize) -> Request {
+        let request = self.requests[branch].take();
+        let mut request = request.expect("the driver starts no branch twice");
         if let Some(timeout) = self.route.plan.branches[branch].timeout {
             request.deadline = request.deadline.min(Instant::now() + timeout);
         }
@@ -68,21 +70,20 @@ impl Branches for RouteCalls {
     type Call = Call;
 
     fn start(&mut self, branch: usize) -> Call {
-        self.route.branch(branch).1.call(self.request(branch))
+        let request = self.request(branch);
+        self.route.branch(branch).1.call(request)
     }
 
     fn hedge(&mut self, branch: usize) -> Option<Call> {
-        let upstream = self.route.branch(branch).1;
-        let metrics = &self.route.metrics;
-        let Some(permit) = upstream
-            .permit_if_free()
-            .filter(|_| self.route.hedge_budget.withdraw())
-        else {
-            metrics.hedges_held_back.inc();
+        let permit = self.route.branch(branch).1.permit_if_free();
+        let permit = permit.filter(|_| self.route.hedge_budget.withdraw());
+        let Some(permit) = permit else {
+            self.route.metrics.hedges_held_back.inc();
             return None;
         };
-        metrics.hedges_started.inc();
-        Some(upstream.call_with(permit, self.request(branch)))
+        self.route.metrics.hedges_started.inc();
+        let request = self.request(branch);
+        Some(self.route.branch(branch).1.call_with(permit, request))
     }
 
     fn over(&mut self, branches: &[Branch<Reply, Failure>]) {
@@ -124,13 +125,12 @@ fn request(
         .target
         .url(parameters.path(), &query)
         .map_err(|bad| ProblemDetails::bad_parameter(&bad.name, bad.reason))?;
-    let mut headers = HeaderMap::with_capacity(8 + settings.forward_headers.len());
-    headers.insert(X_REQUEST_ID, context.request_id.clone());
-    headers.insert(TRACEPARENT, trace);
+    let mut headers = Vec::with_capacity(2 + settings.forward_headers.len());
+    headers.push((X_REQUEST_ID, context.request_id.clone()));
+    headers.push((TRACEPARENT, trace));
     for name in &settings.forward_headers {
-        for value in parameters.headers.get_all(name) {
-            headers.append(name.clone(), value.clone());
-        }
+        let values = parameters.headers.get_all(name).iter();
+        headers.extend(values.map(|value| (name.clone(), value.clone())));
     }
     Ok(Request {
         url,

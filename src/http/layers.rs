@@ -1,7 +1,9 @@
 //! Every layer on one screen, outermost first.
 
-use std::any::Any;
+mod around;
+
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use ::http::header::{
@@ -10,14 +12,14 @@ use ::http::header::{
 use ::http::request::Parts;
 use ::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_http::catch_panic::CatchPanicLayer;
 
+use self::around::{Inside, Next, around};
 use super::context::{Answers, Context, Door};
 use super::cors::allow_origin;
 use super::handlers::refused_method;
@@ -48,24 +50,29 @@ pub fn edge(
 + Send
 + Sync
 + 'static {
-    ServiceBuilder::new()
-        // No handler reads a body, so none is waited for.
-        .map_request(|request: ::http::Request<Incoming>| request.map(|_| Body::empty()))
-        // Outermost, since deadlines count from here, and every answer gets its headers here.
-        .layer(from_fn_with_state(door, arrive))
-        // Inside of the above, so that a panic is answered with a request id.
-        .layer(CatchPanicLayer::custom(caught))
+    let inside = ServiceBuilder::new()
+        // Inside of `arrive`, so that a panic is answered with a request id.
+        .layer(around(catch_panic))
         // Before the limiter: what is no request costs the client nothing.
-        .layer(from_fn(refuse_malformed))
+        .layer(around(refuse_malformed))
         // Before the limiter: probes come often, and from few addresses.
-        .layer(from_fn(health))
+        .layer(around(health))
         // Last before the routes: a refusal must cost as little as possible.
-        .layer(from_fn(limit))
-        .service(service_fn(dispatch))
+        .layer(around(limit))
+        .service(service_fn(dispatch));
+    service_fn(move |request: ::http::Request<Incoming>| {
+        // No handler reads a body, so none is waited for.
+        let request = request.map(|_| Body::empty());
+        // Outermost, since deadlines count from here, and every answer gets its headers here. Boxed as
+        // a whole, so that a connection without a request is small.
+        arrive(door.clone(), request, Next(inside.clone()))
+            .map(Ok)
+            .boxed()
+    })
 }
 
 /// Notes when and from whom the request came, and what it will use to its end.
-async fn arrive(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+async fn arrive(door: Door, mut request: Request, next: Next<impl Inside>) -> Response {
     let Some(Peer(peer)) = request.extensions().get().copied() else {
         return ProblemDetails::internal().into_response();
     };
@@ -103,14 +110,16 @@ fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-/// What it was, the panic hook has told.
-fn caught(_panic: Box<dyn Any + Send>) -> Response {
-    ProblemDetails::internal().into_response()
+/// A bug costs one request. What it was, the panic hook has told.
+async fn catch_panic(request: Request, next: Next<impl Inside>) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let caught = |_| ProblemDetails::internal().into_response();
+    answer.await.unwrap_or_else(caught)
 }
 
 /// Refuses what is no proper request, and ends a connection whose client may still send a body:
 /// nothing reads bodies, and none of their bytes may be taken for a request (RFC 9112 section 9.3).
-async fn refuse_malformed(request: Request, next: Next) -> Response {
+async fn refuse_malformed(request: Request, next: Next<impl Inside>) -> Response {
     let (parts, body) = request.into_parts();
     let http1 = parts.version <= Version::HTTP_11;
     let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
@@ -147,7 +156,7 @@ fn check_framing(parts: &Parts) -> Result<(), ProblemDetails> {
 }
 
 /// Whether the service is ready, where `health_path` says that probes may ask.
-async fn health(request: Request, next: Next) -> Response {
+async fn health(request: Request, next: Next<impl Inside>) -> Response {
     let state = request
         .extensions()
         .get::<Arc<Context>>()
@@ -171,7 +180,7 @@ async fn health(request: Request, next: Next) -> Response {
 }
 
 /// By the client's address: `[access]`, where a proxy stands between, and the limits of the path.
-async fn limit(mut request: Request, next: Next) -> Response {
+async fn limit(mut request: Request, next: Next<impl Inside>) -> Response {
     match admit(request.extensions(), request.uri().path(), request.method()).await {
         Ok(Some(places)) => {
             request.extensions_mut().insert(places);

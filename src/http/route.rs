@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use ::http::StatusCode;
+use ::http::{HeaderValue, StatusCode};
 
+use super::answer::gather_header;
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::config::{BranchSettings, FailureStatus, RouteSettings};
 use crate::gather::{BranchPlan, HedgeBudget, Plan};
@@ -17,6 +18,8 @@ pub(super) struct Route {
     pub(super) hedge_budget: HedgeBudget,
     pub(super) failure_status: FailureStatus,
     pub(super) metrics: RouteMetrics,
+    /// The `gather` header when every branch succeeded.
+    pub(super) complete: HeaderValue,
     upstreams: Vec<Arc<Upstream>>,
 }
 
@@ -42,6 +45,7 @@ impl Route {
             hedge_budget: HedgeBudget::new(settings.hedge_budget),
             failure_status,
             metrics: metrics.route(&settings.path, settings.policy.name()),
+            complete: gather_header(settings.branches.len(), settings.branches.len(), 0, ""),
             upstreams: branches
                 .map(|branch| upstreams[branch.upstream].clone())
                 .collect(),

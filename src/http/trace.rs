@@ -46,7 +46,14 @@ impl Trace {
 
     /// The trace's id as a header.
     pub(super) fn id(self) -> HeaderValue {
-        header(&self.to_string())
+        header(&self.digits())
+    }
+
+    /// The trace's id in 32 hexadecimal digits.
+    fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        write_hex(&mut digits, &self.id.to_be_bytes());
+        digits
     }
 
     /// The first of as many new spans as a gather has branches; the others' numbers follow it.
@@ -56,14 +63,10 @@ impl Trace {
 
     /// The header of one call: the trace, with its span as the parent.
     pub(super) fn header(self, span: u64) -> HeaderValue {
-        let mut text = String::with_capacity(55);
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "00-{:032x}-{span:016x}-{:02x}",
-            self.id,
-            u8::from(self.sampled)
-        );
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        text[3..35].copy_from_slice(&self.digits());
+        write_hex(&mut text[36..52], &span.to_be_bytes());
+        text[54] = if self.sampled { b'1' } else { b'0' };
         header(&text)
     }
 }
@@ -71,7 +74,19 @@ impl Trace {
 /// The id, 32 hexadecimal digits.
 impl fmt::Display for Trace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}", self.id)
+        let digits = self.digits();
+        digits
+            .iter()
+            .try_for_each(|digit| formatter.write_char(char::from(*digit)))
+    }
+}
+
+/// Writes `bytes` as hexadecimal digits; `fmt` takes several times as long, and each call has 48.
+fn write_hex(digits: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
@@ -83,8 +98,8 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
         .flatten()
 }
 
-fn header(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("hexadecimal digits and dashes are a header value")
+fn header(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).expect("hexadecimal digits and dashes are a header value")
 }
 
 #[cfg(test)]

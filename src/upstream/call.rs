@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use ::http::{HeaderName, HeaderValue, Method, StatusCode};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use url::Url;
@@ -28,7 +28,7 @@ pub struct Request {
     /// The whole URL, made by the route's target.
     pub url: Url,
     /// What it carries besides what every call to the upstream carries.
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// RFC 6901 pointer to the part of the reply's body that counts.
     pub select: Option<Arc<str>>,
     /// When the reply is of no use any more; only told to the upstream, kept by the gather.
@@ -173,12 +173,7 @@ impl Upstream {
             .as_millis();
         let headers = http_request.headers_mut();
         headers.clone_from(&self.headers);
-        headers.extend(
-            request
-                .headers
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        headers.extend(request.headers.iter().cloned());
         headers.insert(
             EXPECTED_TIMEOUT,
             HeaderValue::from(u64::try_from(remaining).unwrap_or(u64::MAX)),

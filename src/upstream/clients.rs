@@ -7,6 +7,7 @@
 //! call.
 
 mod client;
+mod connecting;
 mod discovery;
 
 use std::cell::Cell;
@@ -19,10 +20,11 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tower::util::MapRequestLayer;
+use tower::layer::layer_fn;
 
 pub(super) use self::client::Response;
 use self::client::{Client, Lease};
+use self::connecting::Connecting;
 use self::discovery::discover;
 use super::failure::{causes_in_words, classify, is_stream_reset};
 use super::{Kind, Lookup, tls};
@@ -307,7 +309,7 @@ impl Maker {
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls_for(&[protocol]))
             .dns_resolver(self.names.clone())
-            .connector_layer(MapRequestLayer::new(note_connect))
+            .connector_layer(layer_fn(Connecting::new))
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(settings.idle_timeout)
             .tcp_nodelay(true)
@@ -344,11 +346,4 @@ impl Protocol {
             Self::Http2 => b"h2",
         }
     }
-}
-
-/// Stands in the connector of every client: notes that the present call opens a connection.
-fn note_connect<R>(request: R) -> R {
-    // Connects that no call waits for any more run in tasks of their own.
-    let _ = CONNECTED.try_with(|connected| connected.set(true));
-    request
 }

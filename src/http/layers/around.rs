@@ -1,0 +1,83 @@
+//! Layers made of a function of a request and of what is inside. Like axum's `from_fn`, but without a
+//! boxed service and a boxed future for each layer of each request.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::Response;
+use futures_util::future::{FutureExt, Map};
+use tower::{Layer, Service, ServiceExt};
+
+/// A layer whose services are `function` around what is inside.
+pub(super) fn around<F>(function: F) -> Around<F> {
+    Around { function }
+}
+
+/// The layer that [`around`] makes.
+#[derive(Clone)]
+pub(super) struct Around<F> {
+    function: F,
+}
+
+/// One service around another.
+#[derive(Clone)]
+pub(super) struct AroundService<F, S> {
+    function: F,
+    inside: S,
+}
+
+/// What is inside of a layer, for one request.
+pub(super) struct Next<S>(pub(super) S);
+
+/// What a layer can be around.
+pub(super) trait Inside:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync
+{
+}
+
+impl<S> Inside for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+{
+}
+
+impl<S: Inside> Next<S> {
+    /// The answer of what is inside.
+    pub(super) async fn run(self, request: Request) -> Response {
+        let Ok(response) = self.0.oneshot(request).await;
+        response
+    }
+}
+
+impl<F: Clone, S> Layer<S> for Around<F> {
+    type Service = AroundService<F, S>;
+
+    fn layer(&self, inside: S) -> Self::Service {
+        AroundService {
+            function: self.function.clone(),
+            inside,
+        }
+    }
+}
+
+impl<F, S, Answer> Service<Request> for AroundService<F, S>
+where
+    F: Fn(Request, Next<S>) -> Answer,
+    S: Inside,
+    Answer: Future<Output = Response>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Map<Answer, fn(Response) -> Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        (self.function)(request, Next(self.inside.clone())).map(Ok)
+    }
+}
