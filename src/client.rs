@@ -5,5 +5,5 @@ mod peer;
 mod proxies;
 
 pub use key::ClientKey;
-pub use peer::Peer;
+pub use peer::{Peer, Refusals};
 pub use proxies::identify;

@@ -11,6 +11,7 @@ mod in_flight;
 mod layers;
 mod limiter;
 mod openapi;
+mod pace;
 mod parameters;
 mod problem;
 mod record;

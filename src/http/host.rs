@@ -12,15 +12,21 @@ use super::problem::ProblemDetails;
 /// 400, which says which of these it is.
 pub(super) fn check_host(parts: &Parts) -> Result<(), ProblemDetails> {
     let mut lines = parts.headers.get_all(HOST).iter();
+    let authority = parts.uri.authority();
+    let is_http2 = parts.version == ::http::Version::HTTP_2;
     let refuse = |detail| Err(ProblemDetails::bad_request(detail));
     match (lines.next(), lines.next()) {
         (Some(_), Some(_)) => refuse("the request has more than one Host header"),
         (Some(host), None) => match Authority::try_from(host.as_bytes()) {
+            // RFC 9113 section 8.3.1; an HTTP/1 target's own authority counts instead of the Host.
+            Ok(host) if is_host(&host) && is_http2 && authority.is_some_and(|one| *one != host) => {
+                refuse("the Host header is not what :authority says")
+            }
             Ok(host) if is_host(&host) => Ok(()),
             _ => refuse("the Host header is not a host name or address with an optional port"),
         },
         // HTTP/2 has it in :authority, HTTP/1.0 need not have it.
-        (None, None) if parts.uri.authority().is_some_and(is_host) => Ok(()),
+        (None, None) if authority.is_some_and(is_host) => Ok(()),
         (None, None) if parts.version < ::http::Version::HTTP_11 => Ok(()),
         (None, _) => refuse("the request has no Host header"),
     }

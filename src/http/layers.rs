@@ -26,6 +26,7 @@ use super::handlers::refused_method;
 use super::host::check_host;
 use super::in_flight::Places;
 use super::limiter::{Path, Rate};
+use super::pace::{Free, Pace};
 use super::problem::ProblemDetails;
 use super::record::Open;
 use super::redirect::redirect;
@@ -50,6 +51,7 @@ pub fn edge(
 + Send
 + Sync
 + 'static {
+    let pace = Arc::new(Pace::new());
     let inside = ServiceBuilder::new()
         // Inside of `arrive`, so that a panic is answered with a request id.
         .layer(around(catch_panic))
@@ -65,18 +67,23 @@ pub fn edge(
         let request = request.map(|_| Body::empty());
         // Outermost, since deadlines count from here, and every answer gets its headers here. Boxed as
         // a whole, so that a connection without a request is small.
-        arrive(door.clone(), request, Next(inside.clone()))
+        arrive(door.clone(), pace.clone(), request, Next(inside.clone()))
             .map(Ok)
             .boxed()
     })
 }
 
 /// Notes when and from whom the request came, and what it will use to its end.
-async fn arrive(door: Door, mut request: Request, next: Next<impl Inside>) -> Response {
-    let Some(Peer(peer)) = request.extensions().get().copied() else {
+async fn arrive(
+    door: Door,
+    pace: Arc<Pace>,
+    mut request: Request,
+    next: Next<impl Inside>,
+) -> Response {
+    let Some(Peer { address, refusals }) = request.extensions().get().cloned() else {
         return ProblemDetails::internal().into_response();
     };
-    let context = Context::new(door, peer.ip(), request.headers());
+    let context = Context::new(door, address.ip(), request.headers());
     // From here on, a request that is dropped has its line in the log.
     let open = Open::new(&context, &request);
     let origin = request.headers().get(ORIGIN).cloned();
@@ -84,6 +91,9 @@ async fn arrive(door: Door, mut request: Request, next: Next<impl Inside>) -> Re
     context.note_client();
     request.extensions_mut().insert(context.clone());
     let mut response = next.run(request).await;
+    if response.extensions_mut().remove::<Free>().is_some() {
+        pace.hold(&refusals).await;
+    }
     if is_head {
         response = without_body(response);
     }
@@ -131,7 +141,7 @@ async fn refuse_malformed(request: Request, next: Next<impl Inside>) -> Response
     let closes = http1 && (has_body || checked.is_err());
     let mut response = match checked {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => problem.into_response(),
+        Err(problem) => free(problem),
     };
     if closes {
         response
@@ -186,9 +196,16 @@ async fn limit(mut request: Request, next: Next<impl Inside>) -> Response {
             request.extensions_mut().insert(places);
         }
         Ok(None) => {}
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return free(problem),
     }
     next.run(request).await
+}
+
+/// The answer to a request that was refused before it cost its client a token.
+fn free(problem: ProblemDetails) -> Response {
+    let mut response = problem.into_response();
+    response.extensions_mut().insert(Free);
+    response
 }
 
 /// What a request may have of the service: a token of its client's, and places if it gathers.

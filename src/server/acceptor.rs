@@ -80,7 +80,7 @@ where
             let stream = Watched::new(stream, activity.clone(), timeouts, counted, told);
             Ok((
                 stream,
-                Requests::new(Extension(Peer(peer)).layer(service), activity),
+                Requests::new(Extension(Peer::new(peer)).layer(service), activity),
             ))
         };
         async move {

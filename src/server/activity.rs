@@ -185,16 +185,14 @@ impl Activity {
         }
     }
 
-    /// A request's head is complete.
-    pub(super) fn begin(&self) {
+    /// A request's head is complete; of the protocol that it says, whatever the handshake agreed on.
+    pub(super) fn begin(&self, protocol: Protocol) {
         let mut times = self.times.lock();
         times.open += 1;
         times.count(ConnectionState::Active);
         times.head_since = None;
         times.unclaimed = 0;
-        if let Phase::Fresh(protocol) = times.phase {
-            times.phase = Phase::Serving(protocol);
-        }
+        times.phase = Phase::Serving(protocol);
     }
 
     /// The head of a response is handed over. Gives the number that its progress goes by.
@@ -349,7 +347,7 @@ mod tests {
         assert_eq!(due(&activity), Some((5, Overdue::Idle)));
         assert!(activity.received(1));
         assert_eq!(due(&activity), Some((5, Overdue::Head)));
-        activity.begin();
+        activity.begin(Protocol::Http1);
         assert_eq!(due(&activity), None);
         activity.sent(true);
         assert_eq!(due(&activity), Some((15, Overdue::Write)));
@@ -369,7 +367,7 @@ mod tests {
         assert_eq!(awaited(&activity), Some(Awaited::Request));
         assert!(activity.received(1));
         assert_eq!(awaited(&activity), Some(Awaited::End));
-        activity.begin();
+        activity.begin(Protocol::Http1);
         assert_eq!(awaited(&activity), None);
         assert_eq!(activity.unused_since(), None);
         assert!(!activity.is_last_response());
@@ -378,7 +376,7 @@ mod tests {
         let http2 = accepted();
         http2.connected(Protocol::Http2);
         assert_eq!(awaited(&http2), Some(Awaited::Request));
-        http2.begin();
+        http2.begin(Protocol::Http2);
         http2.end(None);
         assert_eq!(awaited(&http2), None);
         http2.end_soon();
@@ -401,7 +399,7 @@ mod tests {
         activity.connected(Protocol::Http2);
         for _ in 0..100 {
             assert!(activity.received(64 * 1024));
-            activity.begin();
+            activity.begin(Protocol::Http2);
         }
         assert!(activity.received(MOST_UNCLAIMED));
         assert!(!activity.received(1));
@@ -411,7 +409,7 @@ mod tests {
     async fn bytes_of_the_next_head_that_came_early_count_from_when_they_came() {
         let activity = accepted();
         activity.connected(Protocol::Http1);
-        activity.begin();
+        activity.begin(Protocol::Http1);
         assert!(activity.received(1));
         activity.end(None);
         assert_eq!(due(&activity), Some((5, Overdue::Head)));
@@ -421,8 +419,8 @@ mod tests {
     async fn pings_keep_no_idle_http2_connection_and_a_stuck_response_ends_one() {
         let activity = accepted();
         activity.connected(Protocol::Http2);
-        activity.begin();
-        activity.begin();
+        activity.begin(Protocol::Http2);
+        activity.begin(Protocol::Http2);
         let (stuck, moving) = (activity.respond(), activity.respond());
         tokio::time::advance(Duration::from_secs(10)).await;
         activity.progress(moving);

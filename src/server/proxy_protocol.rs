@@ -137,4 +137,67 @@ mod tests {
             assert!(read_all(wrong).await.0.is_err(), "{wrong:?}");
         }
     }
+
+    /// What a header names that comes byte by byte; none for the proxy itself.
+    async fn dripped(header: &[u8]) -> io::Result<Option<String>> {
+        let (mut reader, mut writer) = tokio::io::duplex(1);
+        let write = async move {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut writer, header).await;
+            drop(writer);
+            std::future::pending::<()>().await;
+        };
+        let read = tokio::select! {
+            read = read(&mut reader) => read,
+            () = write => unreachable!("it is pending to the end"),
+        };
+        Ok(read?.map(|source| source.to_string()))
+    }
+
+    #[tokio::test]
+    async fn whoever_is_named_is_named_however_the_header_is_written() {
+        let ipv4 = [192, 0, 2, 1, 192, 0, 2, 2, 0x12, 0x67, 1, 187];
+        let with_values = [ipv4.as_slice(), &[0x05, 0, 2, b'i', b'd', 0x20, 0, 0]].concat();
+        let ipv6 = [[0; 15].as_slice(), &[1], &[0; 16], &[0x12, 0x67, 1, 187]].concat();
+        let line = "PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n";
+        let source = Some("192.0.2.1:4711");
+        for (header, expected) in [
+            (binary(1, 0x11, &with_values), source),
+            (binary(1, 0x12, &ipv4), source),
+            (binary(1, 0x21, &ipv6), Some("[::1]:4711")),
+            (binary(0, 0x11, &ipv4), None),
+            (binary(1, 0x00, &[]), None),
+            (binary(1, 0x31, &[b'/'; 216]), None),
+            (line.into(), None),
+            (
+                b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n".into(),
+                source,
+            ),
+        ] {
+            let read = dripped(&header).await;
+            assert_eq!(read.unwrap().as_deref(), expected, "{header:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_not_named_properly_is_nobody() {
+        let ipv4 = [192, 0, 2, 1, 192, 0, 2, 2, 0x12, 0x67, 1, 187];
+        for wrong in [
+            b"proxy TCP4 192.0.2.1 192.0.2.2 4711 443\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\n".into(),
+            b"PROXY TCP4 2001:db8::1 2001:db8::2 4711 443\r\n".into(),
+            b"PROXY TCP6 192.0.2.1 192.0.2.2 4711 443\r\n".into(),
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 -1 443\r\n".into(),
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 4711\r\n".into(),
+            b"PROXY TCP4 localhost 192.0.2.2 4711 443\r\n".into(),
+            b"PROXY  TCP4 192.0.2.1 192.0.2.2 4711 443\r\n".into(),
+            b"PROXY SCTP 192.0.2.1 192.0.2.2 4711 443\r\n".into(),
+            binary(2, 0x11, &ipv4),
+            binary(1, 0x51, &ipv4),
+            binary(1, 0x31, &ipv4),
+            binary(1, 0x21, &ipv4),
+            binary(1, 0x11, &[0; 4097]),
+        ] {
+            assert!(dripped(&wrong).await.is_err(), "{wrong:?}");
+        }
+    }
 }

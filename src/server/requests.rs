@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ::http::header::CONNECTION;
-use ::http::{HeaderValue, Response};
+use ::http::{HeaderValue, Request, Response, Version};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::activity::Activity;
+use super::activity::{Activity, Protocol};
 
 /// A service whose requests are counted as open until their response has left.
 #[derive(Clone)]
@@ -27,9 +27,9 @@ impl<S> Requests<S> {
     }
 }
 
-impl<S, R, B> Service<R> for Requests<S>
+impl<S, R, B> Service<Request<R>> for Requests<S>
 where
-    S: Service<R, Response = Response<B>>,
+    S: Service<Request<R>, Response = Response<B>>,
 {
     type Response = Response<OpenBody<B>>;
     type Error = S::Error;
@@ -39,8 +39,13 @@ where
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
-        self.activity.begin();
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        self.activity
+            .begin(if request.version() == Version::HTTP_2 {
+                Protocol::Http2
+            } else {
+                Protocol::Http1
+            });
         let open = Open {
             activity: self.activity.clone(),
             number: None,

@@ -45,5 +45,7 @@ mod schemas;
 mod shared_faults;
 mod shared_limits;
 mod slow_readers;
+mod syntax;
+mod syntax_http2;
 mod timeouts;
 mod traffic;
