@@ -5,30 +5,41 @@
 //! | `app.rs` | what a process does from its start to its end |
 //! | `bind` | every listener and everything that requests use, all or nothing |
 //! | `limits` | what of the settings the metrics show |
+//! | `reload` | a new configuration while the process runs, all or nothing |
+//! | `manager` | what systemd is told, and the sockets it gives |
 //! | `run` | from the first connection to the last |
 //! | `signals` | what the process is told from outside; the one place that hears signals |
 //! | `words` | what is said at the start |
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 
 mod bind;
 mod limits;
+mod manager;
+mod reload;
 mod run;
 mod signals;
 mod words;
 
+use self::bind::bind_with;
 pub use self::bind::{App, bind};
-use self::signals::{reopen_on_signals, stop_signals};
-use crate::config::{AccessLog, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings};
+use self::manager::Inherited;
+use self::reload::Reload;
+use self::signals::Signals;
+use crate::config::{
+    self, AccessLog, Environment, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings,
+};
 use crate::http::Snapshot;
 use crate::metrics::Metrics;
 use crate::mock;
 use crate::server::{Tls, raise_descriptor_limit};
-use crate::telemetry::logs;
+use crate::telemetry::logs::{self, Logs};
 
 /// Where an [`App`] listens.
 #[derive(Clone, Debug)]
@@ -56,26 +67,51 @@ impl LocalAddrs {
 ///
 /// # Errors
 /// What the machine does not have; nothing is served then.
-pub fn serve(settings: &Settings) -> Result<(), Problems> {
+pub fn serve(file: &Path) -> Result<(), Problems> {
+    // Before anything else: a signal that comes now must neither end the process nor be lost.
+    let unavailable = |error| Problem::unavailable("signals", error);
+    let signals = Signals::listen().map_err(unavailable)?;
+    let config = config::load(file, &Environment::of_process())?;
+    let settings = &config.settings;
+    let inherited = Inherited::take()?;
     // Dropped last, so that whatever is said on the way out is written.
     let logs = Arc::new(logs::init(&settings.log)?);
     words::warn_of_descriptors(settings, raise_descriptor_limit());
     let runtime = runtime(settings.server.worker_threads)
         .map_err(|error| Problem::unavailable("threads", error))?;
-    let app = bind(settings)?;
-    logs.count_in(&app.metrics);
+    let app = bind_with(settings, inherited)?;
+    logs.count_in(&app.live.metrics);
+    words::announce(settings, &app.local_addrs());
+    let reload = Reload {
+        file: file.to_owned(),
+        live: app.live.clone(),
+        config,
+    };
     runtime.block_on(async {
-        let unavailable = |error| Problem::unavailable("signal handlers", error);
-        let (first, second) = stop_signals().map_err(unavailable)?;
-        reopen_on_signals(logs.clone()).map_err(unavailable)?;
-        // Whoever reads this may send signals.
-        words::announce(settings, &app.local_addrs());
+        tokio::spawn(reopen_logs(logs.clone(), signals.reopen));
+        let reload = tokio::spawn(reload.whenever(signals.reload));
+        let stop = async {
+            signals.stop.cancelled().await;
+            // What comes while the process ends is of no use.
+            reload.abort();
+        };
         tokio::select! {
-            () = app.run_until(first.cancelled_owned()) => tracing::info!("stopped"),
-            () = second.cancelled() => tracing::warn!("stopped at once by a second signal"),
+            () = app.run_until(stop) => tracing::info!("stopped"),
+            () = signals.stop_at_once.cancelled() => {
+                tracing::warn!("stopped at once by a second signal");
+            }
         }
-        Ok(())
-    })
+    });
+    // Whatever still runs is of no use to anybody; a reload that reads files is not waited for.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn reopen_logs(logs: Arc<Logs>, told: Arc<Notify>) {
+    loop {
+        told.notified().await;
+        logs.reopen();
+    }
 }
 
 /// Reads every file that a start reads, and makes what can be made of them; binds nothing. Gives what
@@ -109,16 +145,14 @@ pub fn serve_mock(settings: &MockSettings) -> Result<(), Problems> {
     })?;
     raise_descriptor_limit();
     let unavailable = |error| Problem::unavailable(settings.listen, error);
+    let signals = Signals::listen().map_err(unavailable)?;
     let runtime = runtime(1).map_err(unavailable)?;
     let mock = mock::bind(settings).map_err(unavailable)?;
     tracing::info!(address = %mock.local_addr(), "the mock upstream answers here");
-    runtime.block_on(async {
-        let (first, _) = stop_signals().map_err(unavailable)?;
-        Ok(mock
-            .run_until(first.cancelled_owned())
-            .await
-            .map_err(unavailable)?)
-    })
+    let stop = signals.stop.cancelled_owned();
+    Ok(runtime
+        .block_on(mock.run_until(stop))
+        .map_err(unavailable)?)
 }
 
 /// One core is served best by one thread without a scheduler between threads.

@@ -76,7 +76,7 @@ pub fn run() -> ExitCode {
 impl Line {
     fn run(self) -> Result<(), Problems> {
         match &self.command {
-            None | Some(Command::Serve) => crate::app::serve(&self.load()?.settings),
+            None | Some(Command::Serve) => crate::app::serve(&self.config),
             Some(Command::Check { print }) => self.check(*print),
             Some(Command::Schema) => print_text(&pretty(&config::schema())),
             Some(Command::Openapi) => {

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+mod changes;
 mod check;
 mod effective;
 mod environment;
@@ -29,6 +30,7 @@ use report::Report;
 use scalar::{Delay, Expected, Syntax};
 use source::Source;
 
+pub use changes::{Changes, NEED_A_RESTART};
 pub use environment::Environment;
 pub use problem::{Problem, Problems};
 pub use schema::schema;

@@ -30,7 +30,6 @@ use tower::{Service, service_fn};
 
 use self::acceptor::Acceptor;
 pub use self::acceptor::Transport;
-use self::activity::Timeouts;
 pub use self::connections::Connections;
 pub use self::descriptors::raise_descriptor_limit;
 pub use self::drain::drain;
@@ -38,7 +37,6 @@ use self::incidents::What;
 use self::listener::{Edge, Gate, Listener};
 pub use self::listener::{Socket, bind};
 pub use self::tls::{Prepared, Tls};
-use crate::config::ServerSettings;
 
 /// The most that the head of an HTTP/1 request may take.
 const HEAD_BUFFER: usize = 32 * 1024;
@@ -57,28 +55,11 @@ pub struct Server {
 impl Server {
     /// A server on a bound listener. Connections are taken only once it runs.
     #[must_use]
-    pub fn new(
-        socket: Socket,
-        transport: Transport,
-        connections: Arc<Connections>,
-        settings: &ServerSettings,
-    ) -> Self {
-        let timeouts = Timeouts {
-            handshake: settings.handshake_timeout,
-            header: settings.header_timeout,
-            idle: settings.idle_timeout,
-            write: settings.write_timeout,
-        };
-        let proxy_protocol = settings.proxy_protocol;
-        let acceptor = Acceptor {
-            transport,
-            timeouts,
-            proxy_protocol,
-        };
+    pub fn new(socket: Socket, transport: Transport, connections: Arc<Connections>) -> Self {
         Self {
             socket,
             gate: Arc::default(),
-            acceptor,
+            acceptor: Acceptor { transport },
             connections,
             handle: Handle::new(),
         }

@@ -28,7 +28,7 @@ use self::lookup::Lookup;
 pub use self::permits::Permit;
 use self::permits::Permits;
 pub(crate) use self::tls::client_config;
-use crate::config::{Problem, UpstreamSettings};
+use crate::config::{CertificateAuthorities, Problem, UpstreamSettings};
 use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;
 
@@ -51,6 +51,8 @@ pub struct Common {
 /// One HTTP service that is called.
 pub struct Upstream {
     settings: UpstreamSettings,
+    /// What its file of certificate authorities held.
+    authorities: Option<Vec<u8>>,
     /// Sent with every call.
     headers: HeaderMap,
     clients: Clients,
@@ -76,9 +78,16 @@ impl Upstream {
             clients: Clients::new(settings, names)?,
             permits: Permits::new(settings.max_calls, settings.max_wait),
             metrics,
+            authorities: authorities(settings),
             settings: settings.clone(),
             common,
         }))
+    }
+
+    /// Whether one made from `settings` now would be the same: files are looked at again.
+    #[must_use]
+    pub fn is_made_from(&self, settings: &UpstreamSettings) -> bool {
+        self.settings == *settings && self.authorities == authorities(settings)
     }
 
     /// What it was made from.
@@ -91,6 +100,14 @@ impl Upstream {
     #[must_use]
     pub fn metrics(&self) -> &UpstreamMetrics {
         &self.metrics
+    }
+}
+
+/// What the file of certificate authorities holds, where the settings name one that can be read.
+fn authorities(settings: &UpstreamSettings) -> Option<Vec<u8>> {
+    match &settings.ca {
+        CertificateAuthorities::File(path) => std::fs::read(path).ok(),
+        CertificateAuthorities::System | CertificateAuthorities::Bundled => None,
     }
 }
 

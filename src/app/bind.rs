@@ -3,13 +3,13 @@
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
 use super::LocalAddrs;
 use super::limits::limits;
+use super::manager::Inherited;
 use crate::config::{HttpMode, Problem, Problems, Settings};
 use crate::http::{Current, Snapshot};
 use crate::metrics::Metrics;
@@ -26,12 +26,17 @@ pub struct App {
     pub(super) http_mode: HttpMode,
     pub(super) admin: Option<Admin>,
     pub(super) mock: Option<Mock>,
+    pub(super) live: Live,
+}
+
+/// What goes by the configuration as long as the process runs, and may be given another.
+#[derive(Clone)]
+pub(super) struct Live {
     pub(super) current: Current,
     pub(super) connections: Arc<Connections>,
+    pub(super) common: Common,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) drain_delay: Duration,
     pub(super) tls: Option<Tls>,
-    pub(super) drain_timeout: Duration,
 }
 
 impl App {
@@ -52,23 +57,33 @@ impl App {
 /// # Errors
 /// All that is missing: files that cannot be read, addresses that are taken.
 pub fn bind(settings: &Settings) -> Result<App, Problems> {
+    bind_with(settings, Inherited::default())
+}
+
+/// The same, with sockets that take the place of configured addresses.
+pub(super) fn bind_with(settings: &Settings, inherited: Inherited) -> Result<App, Problems> {
     let metrics = Metrics::new();
     let load = |tls| Tls::load(tls, metrics.clone());
     let tls = settings.tls.as_ref().map(load).transpose()?;
-    let snapshot = Snapshot::new(settings, &common(settings, metrics.clone()), None)?;
+    let common = common(settings, metrics.clone());
+    let snapshot = Snapshot::new(settings, &common, None)?;
     let mut problems = Vec::new();
     let connections = Connections::new(settings, &metrics);
     let server = |transport: &Transport, listener| {
         let transport = transport.clone();
-        Server::new(listener, transport, connections.clone(), &settings.server)
+        Server::new(listener, transport, connections.clone())
     };
-    let mut https = Vec::new();
-    if let Some(tls) = tls.clone().map(Transport::Tls) {
-        let listeners = listeners("server.https", &settings.server.https, &mut problems);
-        https.extend(listeners.into_iter().map(|listener| server(&tls, listener)));
+    let addresses = &settings.server.https;
+    let secure = sockets("server.https", inherited.https, addresses, &mut problems);
+    if tls.is_none() && !secure.is_empty() {
+        let reason = "the service manager gives an https socket, and tls names no certificate";
+        problems.push(Problem::said("server.https", reason));
     }
-    let listeners = listeners("server.http", &settings.server.http, &mut problems);
-    let http = listeners
+    let pairs = tls.iter().cloned().map(Transport::Tls).cycle().zip(secure);
+    let https = pairs.map(|(tls, socket)| server(&tls, socket)).collect();
+    let addresses = &settings.server.http;
+    let http = sockets("server.http", inherited.http, addresses, &mut problems);
+    let http = http
         .into_iter()
         .map(|it| server(&Transport::Plain, it))
         .collect();
@@ -76,7 +91,7 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         had(
             "admin.listen",
             settings.listen,
-            admin::bind(settings),
+            admin::bind(settings, inherited.admin),
             &mut problems,
         )
     });
@@ -99,12 +114,13 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
         http_mode: settings.server.http_mode,
         admin,
         mock,
-        current,
-        connections,
-        metrics,
-        drain_delay: settings.server.drain_delay,
-        tls,
-        drain_timeout: settings.server.drain_timeout,
+        live: Live {
+            current,
+            connections,
+            common,
+            metrics,
+            tls,
+        },
     })
 }
 
@@ -113,8 +129,16 @@ fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
     addresses.filter_map(Result::ok).collect()
 }
 
-/// The listeners of one key.
-fn listeners(key: &str, addresses: &[SocketAddr], problems: &mut Vec<Problem>) -> Vec<Socket> {
+/// The sockets of one key: those of the service manager, or the configured ones.
+fn sockets(
+    key: &str,
+    inherited: Vec<Socket>,
+    addresses: &[SocketAddr],
+    problems: &mut Vec<Problem>,
+) -> Vec<Socket> {
+    if !inherited.is_empty() {
+        return inherited;
+    }
     let mut listeners = Vec::new();
     for address in addresses {
         let bound = server::bind(*address);

@@ -1,5 +1,6 @@
 //! From the first connection to the last.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+use super::bind::Live;
+use super::{App, manager};
 use crate::config::HttpMode;
 use crate::http::{Answers, Current, Door, edge};
 use crate::readiness::Readiness;
-use crate::server::{Connections, Stopper, drain};
+use crate::server::{Connections, Server, Stopper, drain};
 use crate::telemetry::watch_loop_lag;
 
 /// How often clients that have been quiet are forgotten.
@@ -24,9 +26,16 @@ impl App {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         let addrs = self.local_addrs();
         let readiness = Readiness::new();
+        let Live {
+            current,
+            connections,
+            metrics,
+            tls,
+            ..
+        } = self.live;
         let admin = self
             .admin
-            .map(|admin| admin.start(readiness.clone(), self.metrics.clone()));
+            .map(|admin| admin.start(readiness.clone(), metrics.clone()));
         if let Some(Err(error)) = &admin {
             tracing::error!(%error, "the admin listener did not start");
         }
@@ -36,43 +45,40 @@ impl App {
             .mock
             .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
         let mock = mock.map(tokio::spawn);
-        let lag = tokio::spawn(watch_loop_lag(self.metrics.clone()));
-        let sweeper = tokio::spawn(sweep(self.current.clone(), self.connections.clone()));
-        let watcher = self.tls.map(|tls| tokio::spawn(tls.watch()));
+        let lag = tokio::spawn(watch_loop_lag(metrics));
+        let sweeper = tokio::spawn(sweep(current.clone(), connections.clone()));
+        let watcher = tls.map(|tls| tokio::spawn(tls.watch()));
         let plain = match (self.http_mode, addrs.https_port()) {
             (HttpMode::Redirect, Some(port)) => Answers::Redirect(port),
             _ => Answers::Routes,
         };
-        let servers = self
-            .https
-            .into_iter()
-            .map(|server| (server, Answers::Routes));
-        let mut stoppers: Vec<Stopper> = Vec::new();
-        let mut running = JoinSet::new();
-        for (server, answers) in servers.chain(self.http.into_iter().map(|server| (server, plain)))
-        {
-            stoppers.push(server.stopper());
-            let door = Door {
-                current: self.current.clone(),
-                readiness: readiness.clone(),
-                answers,
-            };
-            running.spawn(server.run(edge(door)));
-        }
+        let door = |answers| Door {
+            current: current.clone(),
+            readiness: readiness.clone(),
+            answers,
+        };
+        let mut servers = Servers::default();
+        servers.run(self.https, &door(Answers::Routes));
+        servers.run(self.http, &door(plain));
         readiness.ready();
+        manager::ready("serving");
+        let watchdog = tokio::spawn(manager::watchdog());
         tokio::select! {
             () = shutdown => {}
             // A listener ends by itself only when it is broken; the others go down with it.
-            ended = running.join_next() => tracing::error!(?ended, "a listener ended"),
+            ended = servers.running.join_next() => tracing::error!(?ended, "a listener ended"),
         }
-        let end = Instant::now() + self.drain_timeout;
-        readiness.drain(last_call(end, self.drain_timeout));
-        tracing::info!(drain_timeout = ?self.drain_timeout, "stopping: requests that run may finish");
-        sleep(self.drain_delay).await;
-        drain(&stoppers, &self.connections, end).await;
-        while running.join_next().await.is_some() {}
+        manager::stopping();
+        let (delay, timeout) = drain_times(&current);
+        let end = Instant::now() + timeout;
+        readiness.drain(last_call(end, timeout));
+        tracing::info!(drain_timeout = ?timeout, "stopping: requests that run may finish");
+        sleep(delay).await;
+        drain(&servers.stoppers, &connections, end).await;
+        while servers.running.join_next().await.is_some() {}
         lag.abort();
         sweeper.abort();
+        watchdog.abort();
         watcher.inspect(JoinHandle::abort);
         mock_stop.cancel();
         if let Some(mock) = mock {
@@ -80,6 +86,31 @@ impl App {
             let _ = mock.await;
         }
     }
+}
+
+/// The servers at work, and what stops them.
+#[derive(Default)]
+struct Servers {
+    running: JoinSet<io::Result<()>>,
+    stoppers: Vec<Stopper>,
+}
+
+impl Servers {
+    fn run(&mut self, servers: Vec<Server>, door: &Door) {
+        for server in servers {
+            self.stoppers.push(server.stopper());
+            self.running.spawn(server.run(edge(door.clone())));
+        }
+    }
+}
+
+/// `drain_delay` and `drain_timeout`, as they are now.
+fn drain_times(current: &Current) -> (Duration, Duration) {
+    let snapshot = current.load();
+    (
+        snapshot.server().drain_delay,
+        snapshot.server().drain_timeout,
+    )
 }
 
 /// When gathers that still run are answered 503: half a second before the end, which must suffice

@@ -61,7 +61,7 @@ impl Snapshot {
                 before
                     .upstreams
                     .iter()
-                    .find(|kept| kept.settings() == upstream)
+                    .find(|kept| kept.is_made_from(upstream))
                     .cloned()
             });
             match kept.map_or_else(|| Upstream::new(upstream, common.clone()), Ok) {
@@ -98,6 +98,12 @@ impl Snapshot {
                 .map(|before| before.warned.clone())
                 .unwrap_or_default(),
         })
+    }
+
+    /// `[server]`.
+    #[must_use]
+    pub fn server(&self) -> &ServerSettings {
+        &self.server
     }
 
     /// The route that has this path.

@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tower::Layer;
 
-use super::activity::{Protocol, Timeouts};
+use super::activity::Protocol;
 use super::connections::{Counted, Refusal};
 use super::requests::Requests;
 use super::stream::{Admitted, Watched};
@@ -39,8 +39,6 @@ pub enum Transport {
 #[derive(Clone)]
 pub(super) struct Acceptor {
     pub(super) transport: Transport,
-    pub(super) timeouts: Timeouts,
-    pub(super) proxy_protocol: bool,
 }
 
 impl<S> Accept<Admitted, S> for Acceptor
@@ -52,11 +50,8 @@ where
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: Admitted, service: S) -> Self::Future {
-        let Self {
-            transport,
-            timeouts,
-            proxy_protocol,
-        } = self.clone();
+        let transport = self.transport.clone();
+        let (timeouts, proxy_protocol) = stream.place.connections().terms();
         let metrics = stream.place.connections().metrics().clone();
         let handshake = async move {
             let mut stream = stream;

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use self::table::Table;
-use super::activity::Activity;
+use super::activity::{Activity, Timeouts};
 use super::descriptors;
 use super::incidents::{Incidents, What};
 use crate::client::ClientKey;
@@ -39,6 +39,8 @@ struct Limits {
     most: usize,
     most_per_client: usize,
     rate: Option<Arc<Rate>>,
+    timeouts: Timeouts,
+    proxy_protocol: bool,
 }
 
 /// New connections of each peer.
@@ -119,6 +121,13 @@ impl Connections {
             activity: activity.ok_or(Refusal::Full)?,
             _client: client,
         })
+    }
+
+    /// What a new connection has to keep to its end: its times, and whether it begins with a PROXY
+    /// header.
+    pub(super) fn terms(&self) -> (Timeouts, bool) {
+        let limits = self.limits.load();
+        (limits.timeouts, limits.proxy_protocol)
     }
 
     /// The longest idle connections give way, since the process has no descriptor left.
@@ -225,6 +234,13 @@ impl Limits {
             most: descriptors::most_connections(settings),
             most_per_client: settings.server.max_connections_per_client,
             rate,
+            timeouts: Timeouts {
+                handshake: settings.server.handshake_timeout,
+                header: settings.server.header_timeout,
+                idle: settings.server.idle_timeout,
+                write: settings.server.write_timeout,
+            },
+            proxy_protocol: settings.server.proxy_protocol,
         }
     }
 

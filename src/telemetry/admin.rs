@@ -67,13 +67,17 @@ pub struct Admin {
     state_directory: Option<PathBuf>,
 }
 
-/// Takes the address that `settings` name.
+/// Takes the address that `settings` name, or a socket that is bound already.
 ///
 /// # Errors
 ///
 /// What the operating system says: the address is taken, is not ours, or needs privileges.
-pub fn bind(settings: &AdminSettings) -> io::Result<Admin> {
-    let listener = std::net::TcpListener::bind(settings.listen)?;
+pub fn bind(
+    settings: &AdminSettings,
+    inherited: Option<std::net::TcpListener>,
+) -> io::Result<Admin> {
+    let bind = || std::net::TcpListener::bind(settings.listen);
+    let listener = inherited.map_or_else(bind, Ok)?;
     listener.set_nonblocking(true)?;
     Ok(Admin {
         local_addr: listener.local_addr()?,

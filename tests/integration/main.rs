@@ -39,6 +39,7 @@ mod process;
 mod programs;
 mod readme;
 mod redis;
+mod reload;
 mod retry;
 mod rooms;
 mod schemas;

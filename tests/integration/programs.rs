@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::harness::soon;
+use crate::harness::{soon, until};
 
 /// Where a program of the system is. A test that gets none must skip; in CI it must run.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
@@ -130,6 +130,19 @@ impl Running {
         let id = self.child.id().expect("it runs");
         let id = Pid::from_raw(id.try_into().expect("a process id")).expect("not 0");
         kill_process(id, signal).expect("it is ours");
+    }
+
+    /// Waits until the program has said what a signal does (proc(5), SigCgt): before, no program
+    /// can help what it does.
+    pub(crate) async fn handles(&self, signal: Signal) {
+        let status = format!("/proc/{}/status", self.child.id().expect("it runs"));
+        until(|| {
+            let status = std::fs::read_to_string(&status).expect("it runs");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = u64::from_str_radix(caught.expect("a mask").trim(), 16);
+            caught.expect("digits") & (1 << (signal.as_raw() - 1)) != 0
+        })
+        .await;
     }
 
     /// The exit code, when it has ended; none if a signal ended it.

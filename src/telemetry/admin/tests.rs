@@ -103,12 +103,12 @@ async fn whatever_else_is_asked_is_a_problem_that_nobody_caches() {
 }
 
 fn started() -> (SocketAddr, AdminThread) {
-    let admin = bind(&AdminSettings {
+    let settings = AdminSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         allow: vec![],
         state_directory: None,
-    })
-    .unwrap();
+    };
+    let admin = bind(&settings, None).unwrap();
     (
         admin.local_addr(),
         admin.start(Readiness::new(), Metrics::new()).unwrap(),

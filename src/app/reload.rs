@@ -1,0 +1,118 @@
+//! A new configuration for a process that runs: all of it, or nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::bind::Live;
+use super::limits::limits;
+use super::manager;
+use crate::config::{self, Changes, Config, Environment, Problem, Problems};
+use crate::http::Snapshot;
+
+/// The pause after a reload, so that a storm of signals costs little.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What is needed to read the configuration again.
+pub(super) struct Reload {
+    /// The config file.
+    pub(super) file: PathBuf,
+    /// What holds now.
+    pub(super) config: Config,
+    /// What goes by it.
+    pub(super) live: Live,
+}
+
+impl Reload {
+    /// Reads the configuration again whenever it is told to.
+    pub(super) async fn whenever(self, told: Arc<Notify>) {
+        let mut reload = self;
+        loop {
+            told.notified().await;
+            manager::reloading();
+            // Files are read, and TLS is made: that would hold up requests.
+            let again = tokio::task::spawn_blocking(move || {
+                let outcome = reload.again();
+                (reload, outcome)
+            });
+            let Ok((kept, outcome)) = again.await else {
+                // A panic has been told; without its settings nothing can be compared any more.
+                return manager::ready("reload is broken, see the log");
+            };
+            reload = kept;
+            tell(&outcome);
+            reload.live.metrics.service.reloaded(outcome.is_ok());
+            manager::ready(match outcome {
+                Ok(_) => "serving",
+                Err(_) => "serving; the last reload was refused, see the log",
+            });
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Everything is read and made before anything is changed.
+    fn again(&mut self) -> Result<Changes, Problems> {
+        let config = config::load(&self.file, &Environment::of_process())?;
+        let Live {
+            current,
+            connections,
+            common,
+            tls,
+            metrics,
+        } = &self.live;
+        let before = current.load();
+        let snapshot = Snapshot::new(&config.settings, common, Some(&before));
+        let tls = tls.as_ref().zip(config.settings.tls.as_ref());
+        let tls = tls.map(|(tls, settings)| Ok((tls, tls.prepare(settings)?)));
+        let (snapshot, tls) = both(snapshot, tls.transpose())?;
+        let changes = self.config.changes(&config);
+        if let Some((tls, prepared)) = tls {
+            tls.replace(prepared);
+        }
+        connections.update(&config.settings);
+        current.store(Arc::new(snapshot));
+        metrics.configured(&limits(&config.settings));
+        self.config = config;
+        Ok(changes)
+    }
+}
+
+/// Both, or the problems of both.
+fn both<A, B>(a: Result<A, Problems>, b: Result<B, Problems>) -> Result<(A, B), Problems> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => {
+            let (a, b) = (a.err(), b.err());
+            let problems = a.iter().chain(&b).flat_map(Problems::iter);
+            Err(problems.cloned().collect())
+        }
+    }
+}
+
+fn tell(outcome: &Result<Changes, Problems>) {
+    match outcome {
+        Ok(changes) => {
+            let Changes { applied, left } = changes;
+            let changed = applied.join(", ");
+            tracing::info!(config.changed = changed, "reloaded");
+            if !left.is_empty() {
+                let left = left.join(", ");
+                tracing::warn!(config.left = left, "these keys hold only after a restart");
+            }
+        }
+        Err(problems) => {
+            tracing::error!(
+                problems = problems.iter().count(),
+                "not reloaded, nothing has changed"
+            );
+            problems.iter().for_each(tell_problem);
+        }
+    }
+}
+
+fn tell_problem(problem: &Problem) {
+    tracing::error!(%problem, "why not");
+}
