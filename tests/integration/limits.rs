@@ -223,15 +223,11 @@ async fn a_client_that_leaves_has_its_gathers_counted_until_the_last_call_is_ove
     let off = "[rate_limit]\nenabled = false\n";
     let (service, upstream) = hanging("max_in_flight_per_client = 3", off).await;
     let client = client();
-    for _ in 0..3 {
-        let early = client
-            .get(service.url("/hang?timeout=1"))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(early.status(), 500);
+    // Long enough for their calls to run: a branch that does not run yet ends with its gather.
+    let url = service.url("/hang?timeout=500");
+    for early in join_all((0..3).map(|_| client.get(&url).send())).await {
+        assert_eq!(early.unwrap().status(), 500);
     }
-    until(|| upstream.counters.requests_open() <= 3).await;
     let refused = service.get("/one").await;
     assert_eq!(
         (refused.status, refused.problem().as_str()),
