@@ -5,6 +5,7 @@
 //! the same name gives the same handles. Nothing is read or rendered here: [`crate::telemetry`] does.
 
 mod busiest;
+mod counts;
 mod edge;
 mod load;
 mod make;
@@ -22,13 +23,14 @@ use prometheus::Registry;
 use prometheus::proto::MetricFamily;
 
 pub use self::busiest::Busiest;
+pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
 pub use self::load::LoadMetrics;
 pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
 pub use self::resources::ResourceMetrics;
 pub use self::service::ServiceMetrics;
 pub use self::shared::SharedLimitMetrics;
-pub use self::upstreams::{CallState, Resolved, StagedCall, UpstreamMetrics};
+pub use self::upstreams::{CallState, StagedCall, UpstreamMetrics};
 pub use self::words::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
 
 /// All metrics of the process.
@@ -92,37 +94,38 @@ impl Metrics {
         self.upstreams.upstream(name, kinds)
     }
 
-    /// Where each upstream was last found.
-    #[must_use]
-    pub fn resolved(&self) -> Vec<(Arc<str>, Option<Resolved>)> {
-        self.upstreams.resolved()
-    }
-
     /// Shows the limits of the configuration that holds from now on, and forgets the series of routes
     /// and upstreams that it does not have.
     pub fn configured(&self, limits: &Limits<'_>) {
         self.edge.max_connections.set(whole(limits.max_connections));
         self.load.max_in_flight.set(whole(limits.max_in_flight));
         self.load.max_buffered.set(whole(limits.max_buffered));
-        for route in &limits.routes {
-            self.routes
-                .describe(route.path, route.policy, route.timeout);
-        }
-        for (upstream, max_calls) in &limits.upstreams {
-            self.upstreams.describe(upstream, *max_calls);
-        }
+        self.routes.configure(&limits.routes);
+        self.upstreams.configure(&limits.upstreams, limits.kinds);
         if !limits.shared_limit {
             self.shared.forget();
         }
-        self.routes.retain(
-            &limits
-                .routes
-                .iter()
-                .map(|route| (route.path, route.policy))
-                .collect(),
-        );
-        self.upstreams
-            .retain(&limits.upstreams.iter().map(|(name, _)| *name).collect());
+    }
+
+    /// All that the status is made of, as it is now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let resources = &self.resources;
+        Counts {
+            routes: self.routes.counts(),
+            no_route: self.routes.no_route().counts(),
+            upstreams: self.upstreams.counts(),
+            refusals: self.edge.refusals(),
+            handshakes: self.edge.handshakes(),
+            connections: self.edge.connections(),
+            panics: self.service.panics.get(),
+            log_lines_lost: self.service.log_lines_lost.get(),
+            reloads: self.service.reloads(),
+            cpu: resources.cpu.get(),
+            host: resources.host(),
+            listen_drops: resources.listen_drops.get(),
+            pressure: resources.pressure(),
+        }
     }
 
     /// All of it as it is now, sorted by name.
@@ -147,6 +150,8 @@ pub struct Limits<'a> {
     pub shared_limit: bool,
     /// Every upstream's name and `max_calls`.
     pub upstreams: Vec<(&'a str, usize)>,
+    /// How calls fail.
+    pub kinds: &'a [&'static str],
 }
 
 /// What of a route the metrics show.

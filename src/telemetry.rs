@@ -6,6 +6,7 @@ pub mod admin;
 mod exposition;
 pub mod logs;
 mod loop_lag;
+mod resources;
 pub mod status;
 
 pub use loop_lag::watch_loop_lag;

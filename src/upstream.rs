@@ -67,8 +67,7 @@ impl Upstream {
     /// # Errors
     /// When its certificate authorities cannot be read.
     pub fn new(settings: &UpstreamSettings, common: Common) -> Result<Arc<Self>, Problem> {
-        let kinds = Kind::ALL.map(Kind::name);
-        let metrics = common.metrics.upstream(&settings.name, &kinds);
+        let metrics = common.metrics.upstream(&settings.name, &Kind::NAMES);
         let names = Lookup {
             names: common.names.clone(),
             metrics: metrics.clone(),

@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::metrics::{Limits, RouteLimits};
+use crate::upstream::Kind;
 
 /// The limits that hold while these settings do.
 pub(super) fn limits(settings: &Settings) -> Limits<'_> {
@@ -17,6 +18,7 @@ pub(super) fn limits(settings: &Settings) -> Limits<'_> {
         max_buffered: settings.server.max_buffered,
         routes: routes.collect(),
         shared_limit: settings.shared_limits.is_some(),
+        kinds: &Kind::NAMES,
         upstreams: upstreams
             .map(|upstream| (&*upstream.name, upstream.max_calls))
             .collect(),

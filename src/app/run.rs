@@ -63,11 +63,7 @@ impl App {
         readiness.ready();
         manager::ready("serving");
         let watchdog = tokio::spawn(manager::watchdog());
-        tokio::select! {
-            () = shutdown => {}
-            // A listener ends by itself only when it is broken; the others go down with it.
-            ended = servers.running.join_next() => tracing::error!(?ended, "a listener ended"),
-        }
+        let reason = reason_to_stop(shutdown, &mut servers.running).await;
         manager::stopping();
         let (delay, timeout) = drain_times(&current);
         let end = Instant::now() + timeout;
@@ -84,6 +80,24 @@ impl App {
         if let Some(mock) = mock {
             // What it could not say by now is of no use to anybody.
             let _ = mock.await;
+        }
+        if let Some(Ok(admin)) = admin {
+            admin.stop(reason);
+        }
+    }
+}
+
+/// Waits until the process should end, and says why.
+async fn reason_to_stop(
+    shutdown: impl Future<Output = ()>,
+    running: &mut JoinSet<io::Result<()>>,
+) -> &'static str {
+    tokio::select! {
+        () = shutdown => "told to stop",
+        // A listener ends by itself only when it is broken; the others go down with it.
+        ended = running.join_next() => {
+            tracing::error!(?ended, "a listener ended");
+            "a listener broke"
         }
     }
 }

@@ -110,6 +110,21 @@ impl EdgeMetrics {
         self.handshakes[result as usize].inc();
     }
 
+    /// Refusals, in the order of [`Limit::ALL`].
+    pub(super) fn refusals(&self) -> Vec<u64> {
+        self.refusals.iter().map(IntCounter::get).collect()
+    }
+
+    /// Handshakes, in the order of [`Handshake::ALL`].
+    pub(super) fn handshakes(&self) -> Vec<u64> {
+        self.handshakes.iter().map(IntCounter::get).collect()
+    }
+
+    /// Connections, in the order of [`ConnectionState::ALL`].
+    pub(super) fn connections(&self) -> Vec<i64> {
+        self.states.iter().map(IntGauge::get).collect()
+    }
+
     /// A limit refuses something.
     pub fn refused(&self, limit: Limit) {
         self.refusals[limit as usize].inc();

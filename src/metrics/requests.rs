@@ -1,13 +1,16 @@
 //! What routes count: requests, their time, hedges.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::{
     GaugeVec, Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, Registry,
 };
 
-use super::make;
+use super::counts::{Durations, RouteCounts};
+use super::{RouteLimits, make};
 
 /// The label of requests that no route answers: of unknown paths, or refused before.
 const NO_ROUTE: &str = "none";
@@ -69,6 +72,11 @@ impl RequestMetrics {
     pub fn over(&self, class: StatusClass) {
         self.0[class as usize].inc();
     }
+
+    /// Each class's count, in their order.
+    pub(super) fn counts(&self) -> [u64; 5] {
+        self.0.each_ref().map(IntCounter::get)
+    }
 }
 
 /// The handles of one route.
@@ -99,6 +107,16 @@ pub(super) struct Vectors {
     durations: HistogramVec,
     timeouts: GaugeVec,
     hedges: IntCounterVec,
+    configured: Mutex<Vec<Configured>>,
+}
+
+/// A route of the configuration that holds.
+#[derive(Debug)]
+struct Configured {
+    path: Arc<str>,
+    policy: Arc<str>,
+    timeout: Duration,
+    metrics: RouteMetrics,
 }
 
 const ROUTE: [&str; 2] = ["route", "policy"];
@@ -131,6 +149,7 @@ impl Vectors {
                 "Branches for a slow gather: started, won (part of the answer), held_back (no budget or no free call).",
                 &[ROUTE[0], ROUTE[1], "event"],
             ),
+            configured: Mutex::default(),
         }
     }
 
@@ -159,20 +178,49 @@ impl Vectors {
         RequestMetrics(StatusClass::ALL.map(counter))
     }
 
-    pub(super) fn describe(&self, path: &str, policy: &str, timeout: Duration) {
-        let gauge = self.timeouts.with_label_values(&[path, policy]);
-        gauge.set(timeout.as_secs_f64());
-    }
-
-    /// Keeps the series of these paths and policies.
-    pub(super) fn retain(&self, routes: &BTreeSet<(&str, &str)>) {
+    /// Shows these routes from now on, and no others.
+    pub(super) fn configure(&self, routes: &[RouteLimits<'_>]) {
+        let configured = routes.iter().map(|route| {
+            let labels = [route.path, route.policy];
+            let gauge = self.timeouts.with_label_values(&labels);
+            gauge.set(route.timeout.as_secs_f64());
+            Configured {
+                path: route.path.into(),
+                policy: route.policy.into(),
+                timeout: route.timeout,
+                metrics: self.route(route.path, route.policy),
+            }
+        });
+        *self.configured.lock() = configured.collect();
+        let known: BTreeSet<_> = routes
+            .iter()
+            .map(|route| (route.path, route.policy))
+            .collect();
         let keep = |labels: &HashMap<&str, &str>| {
             let route = (labels[ROUTE[0]], labels[ROUTE[1]]);
-            route == (NO_ROUTE, NO_ROUTE) || routes.contains(&route)
+            route == (NO_ROUTE, NO_ROUTE) || known.contains(&route)
         };
         make::retain(&self.requests, keep);
         make::retain(&self.durations, keep);
         make::retain(&self.timeouts, keep);
         make::retain(&self.hedges, keep);
+    }
+
+    /// What each configured route has counted.
+    pub(super) fn counts(&self) -> Vec<RouteCounts> {
+        let read = |route: &Configured| RouteCounts {
+            path: route.path.clone(),
+            policy: route.policy.clone(),
+            timeout: route.timeout,
+            requests: route.metrics.requests.counts(),
+            hedges: [
+                &route.metrics.hedges_started,
+                &route.metrics.hedges_won,
+                &route.metrics.hedges_held_back,
+            ]
+            .map(IntCounter::get),
+            durations: Durations::of(&route.metrics.duration),
+        };
+        self.configured.lock().iter().map(read).collect()
     }
 }

@@ -1,8 +1,9 @@
 //! What the process and its host use; read from the kernel by [`crate::telemetry`].
 
+use prometheus::core::Collector;
 use prometheus::{Counter, CounterVec, Gauge, IntCounter, IntGauge, Registry};
 
-use super::make;
+use super::{HostCpu, make};
 
 /// Names without our prefix are those of Prometheus' own client libraries.
 #[derive(Debug)]
@@ -78,5 +79,29 @@ impl ResourceMetrics {
                 &["resource", "kind"],
             ),
         }
+    }
+
+    /// CPU time of the host.
+    pub(super) fn host(&self) -> HostCpu {
+        let of = |mode: &str| self.host_cpu.with_label_values(&[mode]).get();
+        let modes = [
+            "user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal",
+        ];
+        HostCpu {
+            all: modes.into_iter().map(of).sum(),
+            idle: of("idle") + of("iowait"),
+            steal: of("steal"),
+        }
+    }
+
+    /// Seconds in which some task waited for a CPU, for memory, for a disk; none where the kernel does
+    /// not say.
+    pub(super) fn pressure(&self) -> Option<[f64; 3]> {
+        let families = self.pressure.collect();
+        let is_known = families
+            .iter()
+            .any(|family| !family.get_metric().is_empty());
+        let some = |resource| self.pressure.with_label_values(&[resource, "some"]).get();
+        is_known.then(|| ["cpu", "memory", "io"].map(some))
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::make;
@@ -51,7 +53,7 @@ impl ServiceMetrics {
             reload_at: make::float_gauge(
                 registry,
                 "gatherd_config_last_reload_timestamp_seconds",
-                "When the configuration was last read, at start or for a reload, in seconds since 1970.",
+                "When the configuration was last read again, in seconds since 1970; 0 when it never was.",
             ),
             certificates: make::float_gauges(
                 registry,
@@ -112,6 +114,36 @@ impl ServiceMetrics {
         self.loop_lag.observe(lag.as_secs_f64());
         let nanoseconds = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
         self.most_loop_lag.fetch_max(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// How late timers were.
+    #[cfg(test)]
+    pub(super) fn loop_lags(&self) -> super::Durations {
+        super::Durations::of(&self.loop_lag)
+    }
+
+    /// Reloads that were applied, and that were refused.
+    pub(super) fn reloads(&self) -> [u64; 2] {
+        [OK, FAILED].map(|outcome| self.reloads.with_label_values(&[outcome]).get())
+    }
+
+    /// When the configuration was last read again, and whether it was applied; none when it never was.
+    #[must_use]
+    pub fn last_reload(&self) -> Option<(f64, bool)> {
+        let at = self.reload_at.get();
+        (at > 0.0).then(|| (at, self.reload_succeeded.get() == 1))
+    }
+
+    /// The certificate that expires first, and when, in seconds since 1970.
+    #[must_use]
+    pub fn first_to_expire(&self) -> Option<(String, f64)> {
+        let families = self.certificates.collect();
+        let certificates = families.iter().flat_map(MetricFamily::get_metric);
+        let named = certificates.filter_map(|metric| {
+            let name = metric.get_label().first()?.value().to_owned();
+            Some((name, metric.get_gauge().get_value()))
+        });
+        named.min_by(|one, other| one.1.total_cmp(&other.1))
     }
 
     /// The most that a timer was late since this was last asked.

@@ -11,6 +11,7 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
+use super::counts::{Durations, UpstreamCounts};
 use super::{Held, make, whole};
 
 /// What a call is doing.
@@ -47,7 +48,7 @@ pub struct UpstreamMetrics {
     succeeded: IntCounter,
     unfinished: IntCounter,
     /// In the order of the upstream's kinds of failure.
-    failed: Vec<IntCounter>,
+    failed: Vec<(&'static str, IntCounter)>,
     /// HTTP requests sent, retries among them.
     pub requests: IntCounter,
     /// Those that are a second try.
@@ -57,11 +58,11 @@ pub struct UpstreamMetrics {
 
 /// Where an upstream was last found.
 #[derive(Clone, Debug)]
-pub struct Resolved {
+struct Resolved {
     /// What its name stands for, in order.
-    pub addresses: Vec<IpAddr>,
+    addresses: Vec<IpAddr>,
     /// Since when it has stood for them.
-    pub since: Instant,
+    since: Instant,
 }
 
 type LastResolved = Arc<Mutex<Option<Resolved>>>;
@@ -96,7 +97,7 @@ impl UpstreamMetrics {
 
     /// A branch failed; `kind` is an index into the kinds that the upstream was made with.
     pub fn branch_failed(&self, kind: usize) {
-        if let Some(counter) = self.failed.get(kind) {
+        if let Some((_, counter)) = self.failed.get(kind) {
             counter.inc();
         }
     }
@@ -155,6 +156,34 @@ pub(super) struct Vectors {
     requests: IntCounterVec,
     retries: IntCounterVec,
     resolved: Mutex<Vec<(Arc<str>, LastResolved)>>,
+    configured: Mutex<Vec<Configured>>,
+}
+
+/// An upstream of the configuration that holds.
+#[derive(Debug)]
+struct Configured {
+    name: Arc<str>,
+    max_calls: usize,
+    metrics: Arc<UpstreamMetrics>,
+}
+
+impl Configured {
+    fn counts(&self) -> UpstreamCounts {
+        let metrics = &*self.metrics;
+        let failed = metrics.failed.iter();
+        let resolved = metrics.resolved.lock().clone();
+        UpstreamCounts {
+            name: self.name.clone(),
+            max_calls: self.max_calls,
+            calls: metrics.calls.each_ref().map(IntGauge::get),
+            succeeded: metrics.succeeded.get(),
+            failed: failed.map(|(kind, count)| (*kind, count.get())).collect(),
+            requests: metrics.requests.get(),
+            retries: metrics.retries.get(),
+            durations: Durations::of(&metrics.duration),
+            addresses: resolved.map(|found| (found.addresses, found.since.elapsed())),
+        }
+    }
 }
 
 const UPSTREAM: &str = "upstream";
@@ -196,6 +225,7 @@ impl Vectors {
                 "Second tries after a kept connection had ended.",
             ),
             resolved: Mutex::default(),
+            configured: Mutex::default(),
         }
     }
 
@@ -206,7 +236,7 @@ impl Vectors {
             duration: self.durations.with_label_values(&[name]),
             succeeded: outcome("ok"),
             unfinished: outcome("unfinished"),
-            failed: kinds.iter().map(|kind| outcome(kind)).collect(),
+            failed: kinds.iter().map(|kind| (*kind, outcome(kind))).collect(),
             requests: self.requests.with_label_values(&[name]),
             retries: self.retries.with_label_values(&[name]),
             resolved: self.resolved_of(name),
@@ -223,21 +253,19 @@ impl Vectors {
         new
     }
 
-    /// Where each upstream was last found.
-    pub(super) fn resolved(&self) -> Vec<(Arc<str>, Option<Resolved>)> {
-        let all = self.resolved.lock();
-        let read =
-            |(name, resolved): &(Arc<str>, LastResolved)| (name.clone(), resolved.lock().clone());
-        all.iter().map(read).collect()
-    }
-
-    pub(super) fn describe(&self, name: &str, max_calls: usize) {
-        let gauge = self.max_calls.with_label_values(&[name]);
-        gauge.set(whole(max_calls));
-    }
-
-    /// Keeps the series of these names.
-    pub(super) fn retain(&self, upstreams: &BTreeSet<&str>) {
+    /// Shows these names and their `max_calls` from now on, and no others.
+    pub(super) fn configure(&self, upstreams: &[(&str, usize)], kinds: &[&'static str]) {
+        let configured = upstreams.iter().map(|(name, max_calls)| {
+            let gauge = self.max_calls.with_label_values(&[*name]);
+            gauge.set(whole(*max_calls));
+            Configured {
+                name: (*name).into(),
+                max_calls: *max_calls,
+                metrics: self.upstream(name, kinds),
+            }
+        });
+        *self.configured.lock() = configured.collect();
+        let upstreams: BTreeSet<&str> = upstreams.iter().map(|(name, _)| *name).collect();
         let keep = |labels: &HashMap<&str, &str>| upstreams.contains(labels[UPSTREAM]);
         make::retain(&self.calls, keep);
         make::retain(&self.max_calls, keep);
@@ -248,5 +276,14 @@ impl Vectors {
         self.resolved
             .lock()
             .retain(|(name, _)| upstreams.contains(&**name));
+    }
+
+    /// What each configured upstream has counted.
+    pub(super) fn counts(&self) -> Vec<UpstreamCounts> {
+        self.configured
+            .lock()
+            .iter()
+            .map(Configured::counts)
+            .collect()
     }
 }

@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::status::Progress;
-use super::status::{Feed, Timeline};
+use super::status::{Feed, LastStop, Timeline, Watch};
 use crate::config::AdminSettings;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -110,6 +110,9 @@ impl Admin {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let timeline = Timeline::open(self.state_directory.as_deref(), now.as_secs_f64());
         let feed = Arc::new(Feed::new(timeline));
+        let last_stop = LastStop::begin(self.state_directory.as_deref());
+        let before = last_stop.before().map(str::to_owned);
+        let watch = Watch::new(metrics.clone(), readiness.clone(), before, feed.clone());
         let acceptor = Acceptor {
             router: routes::router(readiness, metrics, feed.clone()),
             allow: self.allow,
@@ -124,6 +127,7 @@ impl Admin {
             .spawn(move || {
                 let _alive: mpsc::Sender<Infallible> = alive;
                 runtime.spawn(save_for_ever(feed.clone()));
+                runtime.spawn(watch.run());
                 // The runtime is dropped here too, and with it every connection's task.
                 runtime.block_on(stopped.run_until_cancelled(acceptor.accept_for_ever(&listener)));
                 drop(runtime);
@@ -133,6 +137,7 @@ impl Admin {
             stop,
             over,
             thread: Some(thread),
+            last_stop: Some(last_stop),
         })
     }
 }
@@ -143,12 +148,16 @@ pub struct AdminThread {
     stop: CancellationToken,
     over: mpsc::Receiver<Infallible>,
     thread: Option<JoinHandle<()>>,
+    last_stop: Option<LastStop>,
 }
 
 impl AdminThread {
-    /// Closes the listener and cuts its connections; takes a second at most.
-    pub fn stop(self) {
-        drop(self);
+    /// Closes the listener and cuts its connections; takes a second at most. The next process will
+    /// know the reason.
+    pub fn stop(mut self, reason: &'static str) {
+        if let Some(last_stop) = self.last_stop.take() {
+            last_stop.stops(reason);
+        }
     }
 }
 

@@ -5,12 +5,18 @@
 //! `/events` sends `event: history` once with a [`History`], then `event: status` each second with a
 //! [`Status`], and `event: point` with each new [`Point`] of the history.
 
+mod compute;
 mod feed;
+mod last_stop;
 mod model;
 mod text;
 mod timeline;
+mod verdict;
+mod watch;
+mod window;
 
 pub use self::feed::Feed;
+pub use self::last_stop::LastStop;
 pub use self::model::{
     CertificateStatus, ClientStatus, FailureStatus, Finding, Health, History, LoadStatus, Point,
     ProcessStatus, RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status,
@@ -18,3 +24,4 @@ pub use self::model::{
 };
 pub use self::text::text;
 pub use self::timeline::Timeline;
+pub(super) use self::watch::Watch;

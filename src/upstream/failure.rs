@@ -41,9 +41,20 @@ impl Kind {
         Self::Overloaded,
     ];
 
+    /// The words for all of them, in the same order.
+    pub const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Self::ALL[index].name();
+            index += 1;
+        }
+        names
+    };
+
     /// The word for it in problems, logs and metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Tls => "tls",

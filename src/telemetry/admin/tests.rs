@@ -131,7 +131,7 @@ fn it_answers_on_a_thread_of_its_own_one_request_a_connection() {
     let text = read_all(stream);
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
     assert!(text.contains("connection: close\r\n"), "{text}");
-    thread.stop();
+    thread.stop("told to stop");
     assert!(BlockingStream::connect(address).is_err());
 }
 
