@@ -71,7 +71,8 @@ pub fn serve(file: &Path) -> Result<(), Problems> {
     // Before anything else: a signal that comes now must neither end the process nor be lost.
     let unavailable = |error| Problem::unavailable("signals", error);
     let signals = Signals::listen().map_err(unavailable)?;
-    let config = config::load(file, &Environment::of_process())?;
+    let config = config::load(file, &Environment::of_process());
+    let config = config.inspect_err(|_| manager::pause_before_the_next_start())?;
     let settings = &config.settings;
     let inherited = Inherited::take()?;
     // Dropped last, so that whatever is said on the way out is written.

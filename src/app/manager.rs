@@ -67,6 +67,18 @@ impl Inherited {
     }
 }
 
+/// Waits a moment where a socket of the manager would start the process again at once, because of
+/// those who wait in its queue: a file with problems must not cost a whole core.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is served yet, and there is no runtime"
+)]
+pub(super) fn pause_before_the_next_start() {
+    if env::var_os("LISTEN_FDS").is_some() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Traffic is welcome; `status` is what `systemctl status` shows.
 pub(super) fn ready(status: &str) {
     notify(&format!("READY=1\nSTATUS={status}"));

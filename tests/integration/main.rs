@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod activation;
 mod answers;
 mod branches;
 mod certificates;

@@ -64,7 +64,13 @@ pub(crate) struct Said {
 impl Said {
     /// Runs a command to its end; its standard output and error are kept if nobody else has them.
     pub(crate) async fn of(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.stdin(Stdio::null());
+        Self::of_given(command).await
+    }
+
+    /// The same, with the standard input that the command was given.
+    pub(crate) async fn of_given(mut command: Command) -> Self {
+        command.kill_on_drop(true);
         let ended = soon(command.output()).await.expect("it starts");
         let Output {
             status,
@@ -89,7 +95,13 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a command and reads the lines of its standard error.
     pub(crate) fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Self::start_with(command)
+    }
+
+    /// The same, with the standard input that the command was given.
+    pub(crate) fn start_with(mut command: Command) -> Self {
+        command.stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().expect("it starts");
         let stderr = child.stderr.take().expect("a pipe");
         Self {

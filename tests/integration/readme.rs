@@ -96,6 +96,17 @@ fn the_whole_configs_of_the_readme_are_valid() {
 }
 
 #[test]
+fn the_readme_names_what_needs_a_restart() {
+    let readme = readme();
+    let (_, list) = readme
+        .split_once("<!-- needs a restart -->\n")
+        .expect("the list");
+    let list = list.split("\n\n").next().unwrap_or_default();
+    let named: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, config::NEED_A_RESTART);
+}
+
+#[test]
 fn the_first_config_of_the_readme_has_ten_lines() {
     let readme = readme();
     assert_eq!(whole_configs(&readme)[0].lines().count(), 10);

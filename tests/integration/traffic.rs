@@ -73,6 +73,11 @@ impl Traffic {
         self.shared.counts.answered.load(Ordering::Relaxed)
     }
 
+    /// Lets every client finish what it does.
+    pub(crate) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
     /// What was lost, once every client has ended; and the connections that were refused.
     pub(crate) async fn ended(mut self) -> (Vec<String>, usize) {
         while let Some(ended) = soon(self.clients.join_next()).await {
