@@ -35,7 +35,7 @@ pub use environment::Environment;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::{
-    AccessLog, AccessSettings, AdminSettings, AllowedOrigins, BranchSettings,
+    AccessLog, AccessSettings, AcmeSettings, AdminSettings, AllowedOrigins, BranchSettings,
     CertificateAuthorities, CertificateSource, ClientSettings, FailureStatus, HttpMode, LogFormat,
     LogSettings, MockSettings, PairFiles, RateLimitSettings, RedisSettings, RouteRateLimit,
     RouteSettings, ServerSettings, Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp,

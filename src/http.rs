@@ -21,7 +21,7 @@ mod routes;
 mod snapshot;
 mod trace;
 
-pub use self::context::{Answers, Door};
+pub use self::context::{Answers, Door, Scheme};
 pub use self::layers::edge;
 pub use self::openapi::openapi;
 pub use self::snapshot::{Current, Snapshot};

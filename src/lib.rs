@@ -17,14 +17,15 @@
 //! | room | holds | may import |
 //! |---|---|---|
 //! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, names, readiness, config, metrics |
-//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, readiness, config, metrics |
+//! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, trust, readiness, config, metrics |
 //! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | |
-//! | [`upstream`] | clients of each upstream, permits, one call | names, config, metrics |
+//! | [`upstream`] | clients of each upstream, permits, one call | names, trust, config, metrics |
 //! | [`client`] | who the client is | config |
 //! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather |
-//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, names, config, metrics |
+//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, names, trust, config, metrics |
 //! | [`readiness`] | where the process is in its life, and by when a drain must be over | |
 //! | [`names`] | names to addresses, without the C library | |
+//! | [`trust`] | whom we trust over TLS | config |
 //! | [`telemetry`] | logs, the admin listener, metrics as text | readiness, config, metrics |
 //! | [`metrics`] | what the process counts: handles and their names | |
 //! | [`mock`] | the stand-in upstream | config |
@@ -44,4 +45,5 @@ pub mod names;
 pub mod readiness;
 pub mod server;
 pub mod telemetry;
+mod trust;
 pub mod upstream;

@@ -11,7 +11,6 @@ mod failure;
 mod json;
 mod lookup;
 mod permits;
-mod tls;
 
 use std::sync::Arc;
 
@@ -27,7 +26,6 @@ pub use self::json::is_document;
 use self::lookup::Lookup;
 pub use self::permits::Permit;
 use self::permits::Permits;
-pub(crate) use self::tls::client_config;
 use crate::config::{CertificateAuthorities, Problem, UpstreamSettings};
 use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;

@@ -63,9 +63,9 @@ pub fn bind(settings: &Settings) -> Result<App, Problems> {
 /// The same, with sockets that take the place of configured addresses.
 pub(super) fn bind_with(settings: &Settings, inherited: Inherited) -> Result<App, Problems> {
     let metrics = Metrics::new();
-    let load = |tls| Tls::load(tls, metrics.clone());
-    let tls = settings.tls.as_ref().map(load).transpose()?;
     let common = common(settings, metrics.clone());
+    let load = |tls| Tls::load(tls, common.names.clone(), metrics.clone());
+    let tls = settings.tls.as_ref().map(load).transpose()?;
     let snapshot = Snapshot::new(settings, &common, None)?;
     let mut problems = Vec::new();
     let connections = Connections::new(settings, &metrics);

@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::bind::Live;
 use super::{App, manager};
 use crate::config::HttpMode;
-use crate::http::{Answers, Current, Door, edge};
+use crate::http::{Answers, Current, Door, Scheme, edge};
 use crate::readiness::Readiness;
 use crate::server::{Connections, Server, Stopper, drain};
 use crate::telemetry::watch_loop_lag;
@@ -45,24 +45,26 @@ impl App {
             .mock
             .map(|mock| mock.run_until(mock_stop.clone().cancelled_owned()));
         let mock = mock.map(tokio::spawn);
-        let lag = tokio::spawn(watch_loop_lag(metrics));
-        let sweeper = tokio::spawn(sweep(current.clone(), connections.clone()));
-        let watcher = tls.map(|tls| tokio::spawn(tls.watch()));
+        let mut beside = JoinSet::new();
+        beside.spawn(async { match watch_loop_lag(metrics).await {} });
+        beside.spawn(sweep(current.clone(), connections.clone()));
+        tls.map(|tls| beside.spawn(tls.watch()));
         let plain = match (self.http_mode, addrs.https_port()) {
             (HttpMode::Redirect, Some(port)) => Answers::Redirect(port),
             _ => Answers::Routes,
         };
-        let door = |answers| Door {
+        let door = |answers, scheme| Door {
             current: current.clone(),
             readiness: readiness.clone(),
             answers,
+            scheme,
         };
         let mut servers = Servers::default();
-        servers.run(self.https, &door(Answers::Routes));
-        servers.run(self.http, &door(plain));
+        servers.run(self.https, &door(Answers::Routes, Scheme::Https));
+        servers.run(self.http, &door(plain, Scheme::Http));
         readiness.ready();
         manager::ready("serving");
-        let watchdog = tokio::spawn(manager::watchdog());
+        beside.spawn(manager::watchdog());
         let reason = reason_to_stop(shutdown, &mut servers.running).await;
         manager::stopping();
         let (delay, timeout) = drain_times(&current);
@@ -72,10 +74,7 @@ impl App {
         sleep(delay).await;
         drain(&servers.stoppers, &connections, end).await;
         while servers.running.join_next().await.is_some() {}
-        lag.abort();
-        sweeper.abort();
-        watchdog.abort();
-        watcher.inspect(JoinHandle::abort);
+        beside.abort_all();
         mock_stop.cancel();
         if let Some(mock) = mock {
             // What it could not say by now is of no use to anybody.

@@ -19,7 +19,7 @@ mod upstream;
 
 pub(super) use limits::{Access, RateLimit, RouteRateLimit, SharedLimits};
 pub(super) use route::{Branch, Route};
-pub(super) use tls::{Pair, Tls};
+pub(super) use tls::{Acme, Pair, Tls};
 pub(super) use upstream::Upstream;
 
 use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};

@@ -19,7 +19,7 @@ mod tls;
 
 pub use limits::{AccessSettings, ClientSettings, RateLimitSettings, RouteRateLimit};
 pub use shared::{RedisSettings, SharedLimitSettings, WithoutRedis};
-pub use tls::{CertificateSource, PairFiles, TlsSettings};
+pub use tls::{AcmeSettings, CertificateSource, PairFiles, TlsSettings};
 
 use super::target::Target;
 use crate::gather::{Launch, Policy};

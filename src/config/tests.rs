@@ -331,6 +331,8 @@ fn paths_start_at_the_config_file() {
         BASE,
         &Environment::default(),
     );
-    let CertificateSource::Files(files) = config.unwrap().settings.tls.unwrap().source;
+    let CertificateSource::Files(files) = config.unwrap().settings.tls.unwrap().source else {
+        panic!("the pair is in files");
+    };
     assert_eq!(files.certificate, Path::new("/etc/gatherd/absent/cert.pem"));
 }

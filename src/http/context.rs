@@ -28,6 +28,15 @@ pub enum Answers {
     Redirect(u16),
 }
 
+/// What is between TCP and HTTP at listeners of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// TLS.
+    Https,
+    /// Nothing.
+    Http,
+}
+
 /// What every request that comes in by one kind of listener has in common.
 #[derive(Clone)]
 pub struct Door {
@@ -37,6 +46,8 @@ pub struct Door {
     pub readiness: Readiness,
     /// What is answered.
     pub answers: Answers,
+    /// What it comes by.
+    pub scheme: Scheme,
 }
 
 /// Made once for each request, in the outermost layer; shared by the layers and the handler.
@@ -57,6 +68,8 @@ pub(super) struct Context {
     pub(super) readiness: Readiness,
     /// What its listener answers.
     pub(super) answers: Answers,
+    /// What it came by.
+    pub(super) scheme: Scheme,
 }
 
 impl Context {
@@ -85,6 +98,7 @@ impl Context {
             record: Record::default(),
             readiness: door.readiness,
             answers: door.answers,
+            scheme: door.scheme,
         })
     }
 

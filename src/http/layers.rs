@@ -7,7 +7,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use ::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, ORIGIN, STRICT_TRANSPORT_SECURITY,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use ::http::request::Parts;
 use ::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -20,7 +21,7 @@ use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use self::around::{Inside, Next, around};
-use super::context::{Answers, Context, Door};
+use super::context::{Answers, Context, Door, Scheme};
 use super::cors::allow_origin;
 use super::handlers::refused_method;
 use super::host::check_host;
@@ -36,6 +37,9 @@ use crate::readiness;
 
 /// The header that names a request in answers, calls and logs.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long browsers remember to come by HTTPS only (RFC 6797 section 6.1.1).
+const A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// The service behind every connection: answers requests by the snapshot that is current when they
 /// arrive.
@@ -100,6 +104,9 @@ async fn arrive(
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, context.request_id.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if context.snapshot.hsts && context.scheme == Scheme::Https {
+        headers.insert(STRICT_TRANSPORT_SECURITY, A_YEAR);
+    }
     allow_origin(
         &context.snapshot.server.cors_allow_origins,
         origin.as_ref(),

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub(super) in_flight: Arc<InFlight>,
     pub(super) router: Router,
     pub(super) access_log: AccessLog,
+    /// Whether responses over HTTPS say that there is no other way.
+    pub(super) hsts: bool,
     /// By path, for requests that never reach the router.
     routes: matchit::Router<Arc<Route>>,
     pub(super) metrics: Arc<Metrics>,
@@ -83,6 +85,7 @@ impl Snapshot {
         Ok(Self {
             router: router(routes.iter().cloned()),
             access_log: settings.log.access,
+            hsts: settings.tls.as_ref().is_some_and(|tls| tls.hsts),
             routes: by_path(&routes),
             access: settings.access.clone(),
             clients: settings.clients.clone(),

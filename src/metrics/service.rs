@@ -17,6 +17,7 @@ pub struct ServiceMetrics {
     reload_at: Gauge,
     certificates: GaugeVec,
     certificate_changes: IntCounterVec,
+    certificate_orders: IntCounterVec,
     /// Log lines that could not be written.
     pub log_lines_lost: IntCounter,
     /// Bugs that cost one request or task.
@@ -35,12 +36,11 @@ impl ServiceMetrics {
             &["version"],
         );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let reloads = each_outcome(make::counters(
+        let reloads = outcomes(
             registry,
             "gatherd_reloads_total",
             "Reloads of the configuration by their outcome.",
-            &["outcome"],
-        ));
+        );
         let reload_succeeded = make::gauge(
             registry,
             "gatherd_config_last_reload_successful",
@@ -61,12 +61,16 @@ impl ServiceMetrics {
                 "When a certificate for clients expires, in seconds since 1970.",
                 &["certificate"],
             ),
-            certificate_changes: each_outcome(make::counters(
+            certificate_changes: outcomes(
                 registry,
                 "gatherd_certificate_changes_total",
                 "Changed certificate files: ok are in use, failed could not be used.",
-                &["outcome"],
-            )),
+            ),
+            certificate_orders: outcomes(
+                registry,
+                "gatherd_acme_orders_total",
+                "Certificates asked for from the authority of tls.acme, by their outcome.",
+            ),
             log_lines_lost: make::counter(
                 registry,
                 "gatherd_log_lines_lost_total",
@@ -107,6 +111,12 @@ impl ServiceMetrics {
     pub fn certificate_changed(&self, used: bool) {
         let outcome = if used { OK } else { FAILED };
         self.certificate_changes.with_label_values(&[outcome]).inc();
+    }
+
+    /// An authority was asked for a certificate, and gave it or did not.
+    pub fn certificate_ordered(&self, given: bool) {
+        let outcome = if given { OK } else { FAILED };
+        self.certificate_orders.with_label_values(&[outcome]).inc();
     }
 
     /// A timer of the serving runtime was late by so much.
@@ -156,8 +166,9 @@ impl ServiceMetrics {
 const OK: &str = "ok";
 const FAILED: &str = "failed";
 
-/// Shows both outcomes from the start.
-fn each_outcome(counters: IntCounterVec) -> IntCounterVec {
+/// Counters of both outcomes, which are shown from the start.
+fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounterVec {
+    let counters = make::counters(registry, name, help, &["outcome"]);
     for outcome in [OK, FAILED] {
         let _ = counters.with_label_values(&[outcome]);
     }

@@ -8,7 +8,9 @@
 //! | `watch` | whether what the files hold now may take the place of what is in use |
 //! | `chosen` | which of several certificates a client is shown |
 //! | `config` | what the TLS library is told |
+//! | `acme` | a certificate from an authority, which is written where `place` finds it |
 
+mod acme;
 mod chosen;
 mod config;
 mod disk;
@@ -26,18 +28,22 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use self::acme::{Challenges, Keeper};
 use self::chosen::Certificates;
 use self::config::Sessions;
 use self::leaf::now;
 use self::pair::Pair;
 use self::place::{ClientPlace, Place};
 use self::watch::{Seen, Watched};
-use crate::config::{CertificateSource, PairFiles, Problem, Problems, TlsSettings};
+use crate::config::{AcmeSettings, CertificateSource, PairFiles, Problem, Problems, TlsSettings};
 use crate::metrics::Metrics;
+use crate::names::Names;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -56,6 +62,8 @@ struct Shared {
     served: Mutex<Served>,
     provider: Arc<CryptoProvider>,
     metrics: Arc<Metrics>,
+    names: Names,
+    challenges: Challenges,
 }
 
 /// What is in use, and where it came from.
@@ -63,6 +71,8 @@ struct Served {
     pairs: Pairs,
     clients: Option<Watched<ClientPlace>>,
     sessions: Sessions,
+    /// Who gets the pair for everybody, if anybody does.
+    acme: Option<AcmeSettings>,
 }
 
 /// The pair for everybody, and more in the order of the configuration.
@@ -82,11 +92,12 @@ impl Tls {
     ///
     /// # Errors
     /// Every file that is missing, cannot be read or used, or does not belong to the other.
-    pub fn load(settings: &TlsSettings, metrics: Arc<Metrics>) -> Result<Self, Problems> {
-        if settings.self_signed {
-            let CertificateSource::Files(files) = &settings.source;
-            self_signed::make_if_missing(&Place::default(files))?;
-        }
+    pub fn load(
+        settings: &TlsSettings,
+        names: Names,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Problems> {
+        make(settings)?;
         let provider = config::provider();
         let served = Served::load(settings, &provider)?;
         let config = served.config(&provider)?;
@@ -97,6 +108,8 @@ impl Tls {
                 config: ArcSwap::new(config),
                 served: Mutex::new(served),
                 provider,
+                names,
+                challenges: Challenges::default(),
             }),
         })
     }
@@ -106,8 +119,7 @@ impl Tls {
     /// # Errors
     /// As [`Tls::load`].
     pub fn check(settings: &TlsSettings) -> Result<Vec<String>, Problems> {
-        let CertificateSource::Files(files) = &settings.source;
-        let place = Place::default(files);
+        let place = Place::default(settings);
         let provider = config::provider();
         if settings.self_signed && !self_signed::is_there(&place) {
             return Ok(Vec::new());
@@ -123,6 +135,7 @@ impl Tls {
     /// # Errors
     /// As [`Tls::load`], and a certificate that is older than the one its files held before.
     pub fn prepare(&self, settings: &TlsSettings) -> Result<Prepared, Problems> {
+        make(settings)?;
         let provider = &self.shared.provider;
         let mut served = Served::load(settings, provider)?;
         let before = self.shared.served.lock();
@@ -160,8 +173,15 @@ impl Tls {
     pub async fn watch(self) {
         let mut looks = tokio::time::interval(LOOK);
         let mut complained = Instant::now();
+        let (mut keeper, mut kept) = (JoinSet::new(), None);
         loop {
             looks.tick().await;
+            let wanted = self.shared.served.lock().acme.clone();
+            if wanted != kept {
+                kept.clone_from(&wanted);
+                keeper.abort_all();
+                wanted.map(|settings| keeper.spawn(self.keeper(settings).run()));
+            }
             let tls = self.clone();
             // A key may take milliseconds to check, and a disk seconds to answer.
             let looked = tokio::task::spawn_blocking(move || tls.look());
@@ -172,6 +192,15 @@ impl Tls {
                 complained = Instant::now();
                 self.shared.served.lock().complain();
             }
+        }
+    }
+
+    fn keeper(&self, settings: AcmeSettings) -> Keeper {
+        Keeper {
+            settings,
+            challenges: self.shared.challenges.clone(),
+            names: self.shared.names.clone(),
+            metrics: self.shared.metrics.clone(),
         }
     }
 
@@ -229,18 +258,36 @@ impl Tls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let config = self.shared.config.load_full();
-        TlsAcceptor::from(config).accept(stream).await
+        if self.shared.challenges.is_empty() {
+            return TlsAcceptor::from(config).accept(stream).await;
+        }
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let Some(answer) = self.shared.challenges.answer(&start.client_hello()) else {
+            return start.into_stream(config).await;
+        };
+        // The handshake is all there is to see.
+        start.into_stream(answer).await?.shutdown().await?;
+        tracing::info!("answered an authority that proves a name");
+        Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "the connection was an authority's, which has seen its answer",
+        ))
     }
 }
 
 impl Served {
     fn load(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, Problems> {
-        let CertificateSource::Files(files) = &settings.source;
         let mut problems = Vec::new();
-        let default = had(
-            Watched::load(Place::default(files), provider),
-            &mut problems,
-        );
+        let place = Place::default(settings);
+        let (default, acme) = match &settings.source {
+            CertificateSource::Files(_) => (Watched::load(place, provider), None),
+            CertificateSource::Acme(acme) => {
+                let kept = Watched::load(place.clone(), provider);
+                let default = kept.or_else(|_| stand_in(place, acme, provider));
+                (default, Some(acme.clone()))
+            }
+        };
+        let default = had(default, &mut problems);
         let more = settings
             .sni
             .iter()
@@ -266,6 +313,7 @@ impl Served {
                 pairs: Pairs { default, more },
                 clients,
                 sessions,
+                acme,
             }),
             _ => Err(problems.into_iter().collect()),
         }
@@ -337,13 +385,54 @@ impl Watched<Place> {
 }
 
 impl Place {
-    /// The pair for everybody.
-    fn default(files: &PairFiles) -> Self {
-        Self {
-            table: "tls".to_owned(),
-            files: files.clone(),
+    /// The pair for everybody; the one of an authority is kept in one file.
+    fn default(settings: &TlsSettings) -> Self {
+        match &settings.source {
+            CertificateSource::Files(files) => Self {
+                table: "tls".to_owned(),
+                files: files.clone(),
+            },
+            CertificateSource::Acme(acme) => {
+                let file = acme::State::of(acme).certificate_file();
+                Self {
+                    table: "tls.acme".to_owned(),
+                    files: PairFiles {
+                        certificate: file.clone(),
+                        private_key: file,
+                    },
+                }
+            }
         }
     }
+}
+
+/// Makes what the settings want made: a self-signed pair, or a place for what an authority gives.
+fn make(settings: &TlsSettings) -> Result<(), Problem> {
+    match &settings.source {
+        CertificateSource::Files(_) if settings.self_signed => {
+            self_signed::make_if_missing(&Place::default(settings))
+        }
+        CertificateSource::Files(_) => Ok(()),
+        CertificateSource::Acme(acme) => acme::State::of(acme).make().map_err(|error| {
+            let subject = format!("tls.acme.state_dir {}", acme.state_dir.display());
+            Problem::unavailable(subject, format_args!("cannot be made or entered: {error}"))
+        }),
+    }
+}
+
+/// What is shown until the authority has given a certificate.
+fn stand_in(
+    place: Place,
+    acme: &AcmeSettings,
+    provider: &CryptoProvider,
+) -> Result<Watched<Place>, Vec<Problem>> {
+    tracing::warn!(
+        file = %place.files.certificate.display(),
+        "there is no certificate yet; a self-signed one stands in, which clients do not trust"
+    );
+    let made = self_signed::stand_in(&acme.domains, provider);
+    let problem = |error| vec![Problem::unavailable("tls.acme", error)];
+    made.map(|made| Watched::with(place, made)).map_err(problem)
 }
 
 /// What was made, or nothing and its problems.

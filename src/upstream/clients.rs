@@ -27,8 +27,9 @@ use self::client::{Client, Lease};
 use self::connecting::Connecting;
 use self::discovery::discover;
 use super::failure::{causes_in_words, classify, is_stream_reset};
-use super::{Kind, Lookup, tls};
+use super::{Kind, Lookup};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
+use crate::trust::client_config;
 
 /// The most calls on one HTTP/2 connection, whatever the server allows: what most servers allow, so
 /// that one connection's trouble is that of few calls.
@@ -110,7 +111,7 @@ impl Clients {
         let maker = Maker {
             settings: settings.clone(),
             names,
-            tls: tls::client_config(&settings.ca)?,
+            tls: client_config(&settings.ca)?,
         };
         let problem = |error: reqwest::Error| {
             Problem::unavailable(format!("upstreams.{}", settings.name), error)

@@ -326,3 +326,33 @@ fn client_pair() -> ClientPair {
         shown: [certificate.pem(), key.serialize_pem()],
     }
 }
+
+#[tokio::test]
+async fn browsers_are_told_to_come_by_https_only_when_they_came_by_https() {
+    let upstream = Upstream::start();
+    let routes = [upstream.section("u", "/"), route("/x", "all", "u", "")].concat();
+    for (key, expected) in [("", None), ("hsts = true", Some("max-age=31536000"))] {
+        let directory = with_config(key, &routes);
+        write(directory.path(), "a", &issue("localhost", 0));
+        let mut command = gatherd::<&str>(directory.path(), &[]);
+        command
+            .env("GATHERD_SERVER__HTTP", "[\"127.0.0.1:0\"]")
+            .env("GATHERD_SERVER__HTTP_MODE", "serve");
+        let mut running = Running::start(command);
+        let https = running.address("listening for HTTPS").await;
+        let http = running.address("listening for plain HTTP").await;
+        let client = client_builder().build().expect("a client");
+        let told = async |url: String| {
+            let answer = soon(client.get(url).send()).await.expect("an answer");
+            let told = answer.headers().get("strict-transport-security").cloned();
+            told.map(|value| value.to_str().expect("text").to_owned())
+        };
+        for path in ["x", "absent"] {
+            assert_eq!(
+                told(format!("https://{https}/{path}")).await.as_deref(),
+                expected
+            );
+            assert_eq!(told(format!("http://{http}/{path}")).await, None);
+        }
+    }
+}

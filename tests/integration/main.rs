@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod acme;
 mod activation;
 mod answers;
 mod branches;

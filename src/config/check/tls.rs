@@ -1,5 +1,7 @@
 //! `[tls]`.
 
+mod acme;
+
 use std::path::PathBuf;
 
 use super::sections::{check_readable, is_loopback};
@@ -18,23 +20,19 @@ pub(super) fn tls(
     report: &mut Report<'_>,
 ) -> Option<TlsSettings> {
     let key = Key::of("tls");
-    if server.https.is_empty() && raw.certificate.is_none() && raw.private_key.is_none() {
+    let silent = raw.certificate.is_none() && raw.private_key.is_none() && raw.acme.is_none();
+    if server.https.is_empty() && silent {
         return None;
     }
     check_self_signed(raw, server, report);
     check_client_ca(raw, server, report);
-    let files = pair(
-        raw.certificate.as_ref(),
-        raw.private_key.as_ref(),
-        &key,
-        report,
-    );
-    let made = |files: &PairFiles| {
-        raw.self_signed && !files.certificate.exists() && !files.private_key.exists()
+    let source = match &raw.acme {
+        Some(acme) => {
+            check_one_source(raw, report);
+            acme::settings(acme, report).map(CertificateSource::Acme)
+        }
+        None => files(raw, report).map(CertificateSource::Files),
     };
-    if let Some(files) = files.as_ref().filter(|files| !made(files)) {
-        check_pair(files, &key, report);
-    }
     let client_ca = raw
         .client_ca
         .as_ref()
@@ -49,10 +47,11 @@ pub(super) fn tls(
         .map(|(index, said)| more(said, &key.name("sni").index(index), report))
         .collect();
     Some(TlsSettings {
-        source: CertificateSource::Files(files?),
+        source: source?,
         self_signed: raw.self_signed,
         sni: more.into_iter().collect::<Option<_>>()?,
         client_ca,
+        hsts: raw.hsts,
     })
 }
 
@@ -67,6 +66,32 @@ fn check_self_signed(raw: &raw::Tls, server: &ServerSettings, report: &mut Repor
         );
         let key = Key::of("tls").name("self_signed");
         report.said(&key, Some("true".to_owned()), reason);
+    }
+}
+
+/// The pair of `[tls]`, whose files must be there unless they will be made.
+fn files(raw: &raw::Tls, report: &mut Report<'_>) -> Option<PairFiles> {
+    let key = Key::of("tls");
+    let (certificate, private_key) = (raw.certificate.as_ref(), raw.private_key.as_ref());
+    let files = pair(certificate, private_key, &key, report)?;
+    let neither = !files.certificate.exists() && !files.private_key.exists();
+    if !(raw.self_signed && neither) {
+        check_pair(&files, &key, report);
+    }
+    Some(files)
+}
+
+/// The certificate for everybody comes from one place.
+fn check_one_source(raw: &raw::Tls, report: &mut Report<'_>) {
+    let key = Key::of("tls");
+    let others = [
+        ("certificate", raw.certificate.is_some()),
+        ("private_key", raw.private_key.is_some()),
+        ("self_signed", raw.self_signed),
+    ];
+    for (name, _) in others.iter().filter(|(_, said)| *said) {
+        let reason = "leave out this, or tls.acme, which gets the certificate";
+        report.said(&key.name(name), None, reason);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use url::Url;
+
 /// `[tls]`: the certificates that clients see, and those that clients must show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
@@ -13,6 +15,8 @@ pub struct TlsSettings {
     pub sni: Vec<PairFiles>,
     /// PEM file of the authorities that vouch for clients; none when clients need no certificate.
     pub client_ca: Option<PathBuf>,
+    /// Whether responses over HTTPS say that there is no other way.
+    pub hsts: bool,
 }
 
 /// Where the certificate comes from that is shown to clients that ask for no name, or for one that no
@@ -21,6 +25,23 @@ pub struct TlsSettings {
 pub enum CertificateSource {
     /// Files that somebody else keeps.
     Files(PairFiles),
+    /// An authority, which is asked for it.
+    Acme(AcmeSettings),
+}
+
+/// `[tls.acme]`: an authority that speaks ACME (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSettings {
+    /// DNS names, lower case; at least one, no wildcards.
+    pub domains: Vec<String>,
+    /// A URL whom the authority may write to.
+    pub contact: Option<String>,
+    /// Its directory; https.
+    pub directory: Url,
+    /// PEM file of authorities that vouch for the directory, besides the system's.
+    pub ca: Option<PathBuf>,
+    /// Where account and certificate are kept.
+    pub state_dir: PathBuf,
 }
 
 /// A chain and its key on disk; absolute paths, or relative to the working directory.

@@ -33,6 +33,7 @@ const LINES: &str = r#"
 [server] | cors_allow_origins = ["https://a.b/"] | server.cors_allow_origins[0]
 [server] | cors_allow_origins = ["*", "https://a.b"] | server.cors_allow_origins[0]
 [tls] | client_ca = true | tls.client_ca
+[tls] | hsts = "yes" | tls.hsts
 [tls] | sni = [{ private_key = "Cargo.toml" }] | tls.sni[0].certificate
 [tls] | sni = [{ certificate = "Cargo.toml" }] | tls.sni[0].private_key
 [tls] | sni = ["a.pem"] | tls.sni[0]
@@ -86,6 +87,21 @@ const REPLACED: &str = r#"
 127.0.0.1:8443 | localhost:8443 | server.https[0]
 127.0.0.1:8443 | 0.0.0.0:8443 | tls.self_signed
 private_key | # private_key | tls.private_key
+"#;
+
+/// Lines of `[tls.acme]` (`;` between them) in the place of the files, and the key of it that is wrong.
+const ACME: &str = r#"
+contact = "mailto:a@b.example" | domains
+domains = [] | domains
+domains = ["*.b.example"] | domains[0]
+domains = ["b.example", "B.example"] | domains[1]
+domains = ["localhost"] | domains[0]
+domains = ["192.0.2.1"] | domains[0]
+domains = ["bücher.example"] | domains[0]
+domains = ["b.example"]; contact = "a@b.example" | contact
+domains = ["b.example"]; directory = "http://ca.example/" | directory
+domains = ["b.example"]; ca = "absent.pem" | ca
+domains = ["b.example"]; statedir = "x" | statedir
 "#;
 
 /// Lines of a route (`;` between them), and the key of `routes[0]` that is wrong then.
@@ -153,6 +169,23 @@ fn every_broken_section_names_the_key_that_is_wrong() {
         assert_told(&BASE.replacen(row[0], row[1], 1), row[2]);
     }
     assert_told(&format!("surprise = 1\n{BASE}"), "surprise");
+}
+
+#[test]
+fn every_broken_authority_names_the_key_that_is_wrong() {
+    let with = |lines: &str| {
+        let files = BASE.find("certificate =").expect("the files");
+        let rest = BASE[files..].find('[').map_or(BASE.len(), |at| files + at);
+        let lines = lines.replace("; ", "\n");
+        format!("{}\n[tls.acme]\n{lines}\n{}", &BASE[..files], &BASE[rest..])
+    };
+    for row in rows(ACME) {
+        let text = with(row[0]);
+        assert_eq!(keys(&text), [format!("tls.acme.{}", row[1])], "{text}");
+    }
+    let both = format!("{BASE}\n[tls.acme]\ndomains = [\"b.example\"]\n");
+    let three = ["tls.certificate", "tls.private_key", "tls.self_signed"];
+    assert_eq!(keys(&both), three);
 }
 
 #[test]

@@ -59,11 +59,12 @@ fn settings(files: PairFiles, sni: Vec<PairFiles>) -> TlsSettings {
         self_signed: false,
         sni,
         client_ca: None,
+        hsts: false,
     }
 }
 
 fn load(settings: &TlsSettings) -> Result<Tls, Problems> {
-    Tls::load(settings, Metrics::new())
+    Tls::load(settings, Names::default(), Metrics::new())
 }
 
 /// A client that trusts nobody but `roots`.

@@ -48,6 +48,17 @@ impl<K: Kept> Watched<K> {
         })
     }
 
+    /// Something in the place of what the files will make.
+    pub(super) fn with(place: K, made: K::Made) -> Self {
+        let (fingerprint, _) = place.read();
+        Self {
+            place,
+            made,
+            fingerprint,
+            trouble: None,
+        }
+    }
+
     /// Whether the files held the same when they were read.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::{Problem, RedisSettings};
 use crate::http::limiter::buckets::Verdict;
 use crate::names::Names;
-use crate::upstream::client_config;
+use crate::trust::client_config;
 
 const SCRIPT: &str = include_str!("gcra.lua");
 /// From a name to a connection that has loaded the script.

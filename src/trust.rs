@@ -1,4 +1,4 @@
-//! TLS towards upstreams: who vouches for them, and which handshake is preferred.
+//! TLS towards others: who vouches for them, and which handshake is preferred.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +12,24 @@ use crate::config::{CertificateAuthorities, Problem};
 
 /// The TLS settings of an upstream, or of Redis, with no protocols offered yet.
 pub(crate) fn client_config(authorities: &CertificateAuthorities) -> Result<ClientConfig, Problem> {
-    let roots = match authorities {
+    trusting(match authorities {
         CertificateAuthorities::System => system_roots(),
         CertificateAuthorities::Bundled => bundled_roots(),
-        CertificateAuthorities::File(path) => roots_of(path)?,
-    };
+        CertificateAuthorities::File(path) => roots_of(path, "ca")?,
+    })
+}
+
+/// The TLS settings towards somebody whom the system's authorities vouch for, or those in a file that
+/// the key `key` names.
+pub(crate) fn client_config_with(key: &str, more: Option<&Path>) -> Result<ClientConfig, Problem> {
+    let mut roots = system_roots();
+    if let Some(path) = more {
+        roots.extend(roots_of(path, key)?.roots);
+    }
+    trusting(roots)
+}
+
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, Problem> {
     let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Problem::unavailable("TLS", error))?
@@ -50,9 +63,9 @@ fn bundled_roots() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 
-fn roots_of(path: &Path) -> Result<RootCertStore, Problem> {
+fn roots_of(path: &Path, key: &str) -> Result<RootCertStore, Problem> {
     let unusable = |error: &dyn std::fmt::Display| {
-        Problem::unavailable(format!("ca {}", path.display()), error)
+        Problem::unavailable(format!("{key} {}", path.display()), error)
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
