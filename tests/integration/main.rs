@@ -18,6 +18,7 @@ mod commands;
 mod connecting;
 mod cors;
 mod deadlines;
+mod deploy;
 mod drain;
 mod edge;
 mod edge_client;
