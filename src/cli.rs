@@ -49,6 +49,8 @@ enum Command {
     Openapi,
     /// Tell what the running service says of itself.
     Status,
+    /// Exit with 0 when the running service is ready, for container probes.
+    Healthcheck,
     /// Run the stand-in upstream on its own.
     Mock(mock::Arguments),
 }
@@ -83,6 +85,7 @@ impl Line {
                 print_text(&pretty(&crate::http::openapi(&self.load()?.settings)))
             }
             Some(Command::Status) => print_text(&ask::status(&self.load()?.settings)?),
+            Some(Command::Healthcheck) => ask::healthcheck(&self.load()?.settings),
             Some(Command::Mock(arguments)) => crate::app::serve_mock(&arguments.clone().into()),
         }
     }

@@ -14,12 +14,21 @@ const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// What it says of itself.
 pub(super) fn status(settings: &Settings) -> Result<String, Problems> {
+    page(settings, "/status")
+}
+
+/// Whether it is ready; why not, if it is not.
+pub(super) fn healthcheck(settings: &Settings) -> Result<(), Problems> {
+    page(settings, "/readyz").map(drop)
+}
+
+fn page(settings: &Settings, path: &str) -> Result<String, Problems> {
     let Some(admin) = &settings.admin else {
-        let reason = "must be true, since the status comes from the admin listener";
+        let reason = "must be true, since it is the admin listener that is asked";
         return Err(Problem::said("admin.enabled", reason).into());
     };
     let address = reachable(admin.listen);
-    let answer = get(address, "/status").map_err(|error| {
+    let answer = get(address, path).map_err(|error| {
         Problem::unavailable(format_args!("the admin listener at {address}"), error)
     })?;
     Ok(answer)

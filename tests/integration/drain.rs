@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::edge_client::tls_within;
 use crate::harness::{Answer, Upstream, client, config_text, route, soon, until};
-use crate::programs::{Running, gatherd};
+use crate::programs::{Running, free_port, gatherd, said};
 use crate::traffic::Traffic;
 
 /// A config file in a new directory, with one route that asks `path` of the upstream.
@@ -175,5 +175,27 @@ async fn a_listener_that_is_closed_refuses_while_requests_still_run() {
             .status(),
         200
     );
+    assert_eq!(running.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_healthcheck_is_fine_only_while_the_service_is_ready() {
+    let upstream = Upstream::start();
+    let directory = directory(&upstream, "/", "drain_delay = \"5s\"");
+    let file = directory.path().join("config.toml");
+    let admin = format!("[admin]\nlisten = \"127.0.0.1:{}\"", free_port());
+    let text = fs::read_to_string(&file).expect("a file");
+    fs::write(&file, text.replace("[admin]\nenabled = false", &admin)).expect("a file");
+    let check = || said(directory.path(), &["healthcheck"]);
+    let before = check().await;
+    assert_eq!(before.code, Some(69), "{before:?}");
+    assert!(before.error.contains("refused"), "{before:?}");
+    let (mut running, _) = serve(&directory).await;
+    soon(async { while check().await.code != Some(0) {} }).await;
+    running.terminate();
+    running.line("stopping").await;
+    let draining = check().await;
+    assert_eq!(draining.code, Some(69), "{draining:?}");
+    assert!(draining.error.contains("draining"), "{draining:?}");
     assert_eq!(running.ended().await, Some(0));
 }
