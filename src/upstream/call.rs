@@ -130,7 +130,12 @@ impl Upstream {
         }
         let most = self.settings.max_response;
         let read = body::read(&mut response, most, &self.common.buffers, &progress);
-        let (body, reservation) = read.await?;
+        let refused = |failure: &Failure| {
+            if failure.kind == Kind::Overloaded {
+                self.common.metrics.edge.refused(Limit::MaxBuffered);
+            }
+        };
+        let (body, reservation) = read.await.inspect_err(refused)?;
         // Nobody waits for what was discarded, so it is not checked.
         if progress.is_unwanted() {
             return Ok(Reply {

@@ -36,6 +36,7 @@ mod limits;
 mod linger;
 mod log_files;
 mod logged;
+mod metrics;
 mod nginx;
 mod page;
 mod permits;

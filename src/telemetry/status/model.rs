@@ -89,7 +89,7 @@ pub struct ReloadStatus {
 }
 
 /// One route.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RouteStatus {
     /// Its path; `none` for requests of no route.
     pub route: String,
@@ -206,7 +206,7 @@ pub struct LoadStatus {
 }
 
 /// One limit.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RefusalStatus {
     /// The limit's key.
     pub limit: String,

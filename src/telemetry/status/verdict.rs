@@ -231,3 +231,6 @@ fn process(status: &Status, five_minutes: &Window, found: &mut Vec<Finding>) {
         found.push(trouble("service", text));
     }
 }
+
+#[cfg(test)]
+mod tests;
