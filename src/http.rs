@@ -3,6 +3,7 @@
 
 mod answer;
 mod branches;
+mod challenges;
 mod context;
 mod cors;
 mod handlers;

@@ -104,6 +104,10 @@ pub(super) struct Server {
     /// or 503, no body. Neither limited nor a gather.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) health_path: Option<String>,
+    /// A directory as certbot's `--webroot` fills it: the listeners of `http` answer below
+    /// /.well-known/acme-challenge/ with the files that are there under the same path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) acme_webroot: Option<Text<PathBuf>>,
     /// Origins whose pages may call: a list such as `["https://app.example.com"]`, or `["*"]` for any.
     pub(super) cors_allow_origins: Vec<String>,
 }
@@ -176,6 +180,7 @@ impl Default for Server {
             worker_threads: Whole(0),
             failure_status: Text(FailureStatus::Internal),
             health_path: None,
+            acme_webroot: None,
             cors_allow_origins: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +95,8 @@ pub struct ServerSettings {
     pub failure_status: FailureStatus,
     /// Where the public listeners say whether the service is ready.
     pub health_path: Option<Arc<str>>,
+    /// Where plain HTTP finds the answers of others' ACME challenges (RFC 8555 section 8.3).
+    pub acme_webroot: Option<Arc<Path>>,
     /// Who may call from a page of another origin.
     pub cors_allow_origins: AllowedOrigins,
 }

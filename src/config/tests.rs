@@ -86,6 +86,7 @@ fn the_defaults_that_the_demonstration_shows_as_comments_are_the_defaults() {
                 "# client_ca",
                 "# trusted_hops",
                 "# health_path",
+                "# acme_webroot",
                 "# file",
                 "# rate_limit",
             ]

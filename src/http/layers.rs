@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use self::around::{Inside, Next, around};
+use super::challenges;
 use super::context::{Answers, Context, Door, Scheme};
 use super::cors::allow_origin;
 use super::handlers::refused_method;
@@ -247,15 +248,18 @@ async fn admit(
 /// To the routes of the request's own snapshot, or to HTTPS.
 async fn dispatch(request: Request) -> Result<Response, Infallible> {
     let context = request.extensions().get::<Arc<Context>>();
-    if let Some(Answers::Redirect(https_port)) = context.map(|context| context.answers) {
-        let (parts, _) = request.into_parts();
+    let Some(context) = context.cloned() else {
+        return Ok(ProblemDetails::internal().into_response());
+    };
+    let (parts, body) = request.into_parts();
+    if context.scheme == Scheme::Http
+        && let Some(answer) = challenges::answer(&context, &parts).await
+    {
+        return Ok(answer);
+    }
+    if let Answers::Redirect(https_port) = context.answers {
         return Ok(redirect(&parts, https_port).into_response());
     }
-    match context {
-        Some(context) => {
-            let router = context.snapshot.router.clone();
-            router.oneshot(request).await
-        }
-        None => Ok(ProblemDetails::internal().into_response()),
-    }
+    let router = context.snapshot.router.clone();
+    router.oneshot(Request::from_parts(parts, body)).await
 }

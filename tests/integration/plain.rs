@@ -139,3 +139,46 @@ async fn the_health_path_answers_on_every_public_listener_and_is_not_limited() {
     assert_eq!(post.status, 405);
     assert_eq!(upstream.counters.requests(), 0);
 }
+
+#[tokio::test]
+async fn answers_of_challenges_are_given_over_plain_http_alone_and_nothing_else_of_the_directory() {
+    for mode in ["http_mode = \"redirect\"", "http_mode = \"serve\""] {
+        let server = format!("acme_webroot = \"webroot\"\n{mode}");
+        let (service, _upstream) = service(&server, FREE).await;
+        let below = service
+            .directory
+            .path()
+            .join("webroot/.well-known/acme-challenge");
+        std::fs::create_dir_all(below.join("directory")).expect("a directory");
+        std::fs::write(below.join("token_1"), "token_1.digest").expect("a file");
+        std::fs::write(below.join("large"), "x".repeat(1025)).expect("a file");
+        std::fs::write(below.join("..").join("secret"), "secret").expect("a file");
+        let address = service.addrs.http[0];
+        let ask = async |method: &str, path: &str| {
+            let head =
+                format!("{method} {path} HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n");
+            raw(address, &head).await
+        };
+        let token = "/.well-known/acme-challenge/token_1";
+        let answer = ask("GET", token).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\ntoken_1.digest"), "{answer}");
+        assert!(ask("HEAD", token).await.ends_with("\r\n\r\n"));
+        assert!(ask("POST", token).await.starts_with("HTTP/1.1 405 "));
+        for absent in ["absent", "large", "directory"] {
+            let answer = ask("GET", &format!("/.well-known/acme-challenge/{absent}")).await;
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{absent}: {answer}");
+        }
+        for other in [
+            "../secret",
+            "%2e%2e/secret",
+            "..%2fsecret",
+            "token_1/../../secret",
+        ] {
+            let answer = ask("GET", &format!("/.well-known/acme-challenge/{other}")).await;
+            assert!(!answer.starts_with("HTTP/1.1 200 "), "{other}: {answer}");
+            assert!(!answer.ends_with("secret"), "{other}: {answer}");
+        }
+        assert_eq!(service.get(token).await.status, 404, "not over HTTPS");
+    }
+}

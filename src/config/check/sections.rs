@@ -53,8 +53,22 @@ pub(super) fn server(raw: &raw::Server, report: &mut Report<'_>) -> ServerSettin
         worker_threads: worker_threads(raw.worker_threads.0),
         failure_status: raw.failure_status.0,
         health_path: raw.health_path.as_deref().map(Arc::from),
+        acme_webroot: webroot(raw, report),
         cors_allow_origins: origins(&raw.cors_allow_origins, report),
     }
+}
+
+/// It may be made later, by whoever fills it; but plain HTTP must be there to answer.
+fn webroot(raw: &raw::Server, report: &mut Report<'_>) -> Option<Arc<Path>> {
+    let said = raw.acme_webroot.as_ref()?;
+    let key = Key::of("server");
+    if raw.http.is_empty() && !report.is_broken(&key.name("http")) {
+        let value = Some(quoted(&said.0.display().to_string()));
+        let reason =
+            "needs plain-HTTP addresses in server.http, where authorities look for the answers";
+        report.said(&key.name("acme_webroot"), value, reason);
+    }
+    Some(report.source().path(&said.0).into())
 }
 
 /// Both count from the signal: a delay that is as long leaves nothing for requests.

@@ -16,6 +16,7 @@ const LINES: &str = r#"
 [server] | http_mode = "proxy" | server.http_mode
 [server] | drain_delay = "12s" | server.drain_delay
 [server] | drain_delay = 1 | server.drain_delay
+[server] | acme_webroot = "webroot" | server.acme_webroot
 [server] | health_path = "healthz" | server.health_path
 [server] | health_path = "/{any}" | server.health_path
 [server] | trusted_hops = 0 | server.trusted_hops
