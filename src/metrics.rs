@@ -23,7 +23,7 @@ use prometheus::Registry;
 use prometheus::proto::MetricFamily;
 
 pub use self::busiest::Busiest;
-pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, UpstreamCounts};
+pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
 pub use self::load::LoadMetrics;
 pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
@@ -116,6 +116,7 @@ impl Metrics {
             no_route: self.routes.no_route().counts(),
             upstreams: self.upstreams.counts(),
             refusals: self.edge.refusals(),
+            shared: self.shared.counts(),
             handshakes: self.edge.handshakes(),
             connections: self.edge.connections(),
             panics: self.service.panics.get(),

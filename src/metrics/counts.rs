@@ -20,6 +20,8 @@ pub struct Counts {
     pub upstreams: Vec<UpstreamCounts>,
     /// By limit, in the order of [`super::Limit::ALL`].
     pub refusals: Vec<u64>,
+    /// The shared rate limit, where hosts count together.
+    pub shared: Option<SharedCounts>,
     /// By result, in the order of [`super::Handshake::ALL`].
     pub handshakes: Vec<u64>,
     /// By state, in the order of [`super::ConnectionState::ALL`].
@@ -39,6 +41,15 @@ pub struct Counts {
     /// Seconds in which some task waited for a CPU, for memory, for a disk; none where the kernel does
     /// not say.
     pub pressure: Option<[f64; 3]>,
+}
+
+/// The shared rate limit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SharedCounts {
+    /// Whether Redis counts.
+    pub up: bool,
+    /// By result, in the order of [`super::SharedCheck::ALL`].
+    pub checks: Vec<u64>,
 }
 
 /// CPU seconds of the host.

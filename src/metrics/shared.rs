@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
-use super::{SharedCheck, make};
+use super::{SharedCheck, SharedCounts, make};
 
 /// Series that are there only where hosts count together.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Vectors {
     attempts: IntCounterVec,
     seconds: HistogramVec,
     up: IntGaugeVec,
+    /// The last that were given out.
+    handles: Mutex<Option<Arc<SharedLimitMetrics>>>,
 }
 
 /// The handles of the shared rate limit.
@@ -58,27 +61,40 @@ impl Vectors {
                 "Whether Redis counts for all hosts: 1, or 0 while it is away.",
                 &[],
             ),
+            handles: Mutex::default(),
         }
     }
 
     /// Takes the series out.
     pub(super) fn forget(&self) {
+        *self.handles.lock() = None;
         self.checks.reset();
         self.attempts.reset();
         self.seconds.reset();
         self.up.reset();
     }
 
+    /// What was counted, if anything is.
+    pub(super) fn counts(&self) -> Option<SharedCounts> {
+        let metrics = self.handles.lock().clone()?;
+        Some(SharedCounts {
+            up: metrics.up.get() == 1,
+            checks: metrics.checks.iter().map(IntCounter::get).collect(),
+        })
+    }
+
     pub(super) fn handles(&self) -> Arc<SharedLimitMetrics> {
         let check = |check: &SharedCheck| self.checks.with_label_values(&[check.name()]);
         let attempt = |result| self.attempts.with_label_values(&[result]);
-        Arc::new(SharedLimitMetrics {
+        let handles = Arc::new(SharedLimitMetrics {
             checks: SharedCheck::ALL.iter().map(check).collect(),
             seconds: self.seconds.with_label_values::<&str>(&[]),
             up: self.up.with_label_values::<&str>(&[]),
             connected: attempt("connected"),
             not_connected: attempt("failed"),
-        })
+        });
+        *self.handles.lock() = Some(handles.clone());
+        handles
     }
 }
 

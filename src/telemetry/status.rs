@@ -9,6 +9,7 @@ mod compute;
 mod feed;
 mod last_stop;
 mod model;
+mod shared_limit;
 mod text;
 mod timeline;
 mod verdict;
@@ -22,6 +23,7 @@ pub use self::model::{
     ProcessStatus, RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status,
     UpstreamStatus,
 };
+pub use self::shared_limit::{CheckStatus, SharedLimitStatus};
 pub use self::text::text;
 pub use self::timeline::Timeline;
 pub(super) use self::watch::Watch;

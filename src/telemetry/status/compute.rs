@@ -6,6 +6,7 @@ use super::model::{
     CertificateStatus, ClientStatus, FailureStatus, Health, LoadStatus, Point, ProcessStatus,
     RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status, UpstreamStatus,
 };
+use super::shared_limit::SharedLimitStatus;
 use super::verdict::findings;
 use super::window::{Sample, Samples, Window};
 use crate::metrics::{
@@ -53,6 +54,7 @@ pub(super) fn status(
         upstreams: upstreams(&five_minutes),
         load: load(metrics, &five_minutes),
         refusals: refusals(&minute, &five_minutes),
+        shared_limit: SharedLimitStatus::of(&minute),
         clients: clients(metrics),
         resources: resources(metrics, surroundings, &ten_seconds, &five_minutes),
         certificate: certificate(metrics, surroundings.at),

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shared_limit::SharedLimitStatus;
+
 /// The service at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Status {
@@ -24,6 +26,8 @@ pub struct Status {
     pub load: LoadStatus,
     /// Who refused how often, limits that never did among them.
     pub refusals: Vec<RefusalStatus>,
+    /// The shared rate limit, where hosts count together.
+    pub shared_limit: Option<SharedLimitStatus>,
     /// The ten busiest of the last minute or two, the busiest first.
     pub clients: Vec<ClientStatus>,
     /// What the process and its host use.

@@ -5,9 +5,10 @@ mod words;
 
 use std::fmt::Write;
 
-use self::table::Table;
-use self::words::{age, bytes, instant, milliseconds, number, plain, share};
-use super::{Finding, Health, ResourceStatus, Status};
+pub(super) use self::table::Table;
+pub(super) use self::words::number;
+use self::words::{age, bytes, instant, milliseconds, plain, share};
+use super::{Finding, Health, ResourceStatus, SharedLimitStatus, Status};
 
 /// The status at one moment; every line ends.
 #[must_use]
@@ -19,6 +20,10 @@ pub fn text(status: &Status) -> String {
         upstreams(status),
         load(status),
         refusals(status),
+        status
+            .shared_limit
+            .as_ref()
+            .map_or_else(String::new, SharedLimitStatus::text),
         clients(status),
         resources(&status.resources),
     ];

@@ -3,6 +3,7 @@
 use super::model::{
     Finding, Health, LoadStatus, ResourceStatus, RouteStatus, Status, UpstreamStatus,
 };
+use super::shared_limit::SharedLimitStatus;
 use super::window::Window;
 
 /// Shares of 5xx in the last minute.
@@ -42,6 +43,12 @@ pub(super) fn findings(status: &Status, five_minutes: &Window) -> Vec<Finding> {
         .for_each(|one| upstream(one, &mut found));
     load(&status.load, &mut found);
     refusals(status, &mut found);
+    found.extend(
+        status
+            .shared_limit
+            .iter()
+            .filter_map(SharedLimitStatus::finding),
+    );
     resources(&status.resources, &mut found);
     certificate(status, &mut found);
     process(status, five_minutes, &mut found);

@@ -187,6 +187,13 @@ function refusals({ refusals }) {
   say(byId("quiet-limits"), some.length && none.length ? `Nobody was refused by ${none.join(", ")}.` : "");
 }
 
+function sharedLimit({ shared_limit: shared }) {
+  byId("shared-limit-section").hidden = !shared;
+  if (!shared) return;
+  const results = shared.checks.map((check) => [check.result.replace("_", " "), `${per(check.minute)} (${number(check.total)})`]);
+  facts("shared-limit", [["Redis", shared.up ? "counts for all hosts" : "is away", flag("shared limit")], ...results]);
+}
+
 function clients({ clients }) {
   const rows = clients.map((client) => [null, [code(client.client)], number(client.requests)]);
   table("clients", [["Client"], ["Requests /s"]], rows, "Nobody asked in the last minute.");
@@ -201,7 +208,7 @@ function show(status) {
   history.deadline = status.routes.reduce((least, route) => Math.min(least, route.deadline_ms ?? Infinity), Infinity);
   if (history.deadline === Infinity) history.deadline = null;
   say(byId("version"), status.process.version);
-  [verdict, figures, routes, upstreams, load, machine, service, refusals, clients].forEach((part) => part(status));
+  [verdict, figures, routes, upstreams, load, machine, service, refusals, sharedLimit, clients].forEach((part) => part(status));
   drawAll();
 }
 

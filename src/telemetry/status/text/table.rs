@@ -1,7 +1,7 @@
 //! Columns that line up: the first to the left, the others to the right.
 
 /// A table with a head; its cells are text.
-pub(super) struct Table {
+pub(in crate::telemetry::status) struct Table {
     head: Vec<String>,
     rows: Vec<Row>,
 }
@@ -14,7 +14,7 @@ enum Row {
 
 impl Table {
     /// A table without rows.
-    pub(super) fn new(first: &str, others: &[&str]) -> Self {
+    pub(in crate::telemetry::status) fn new(first: &str, others: &[&str]) -> Self {
         let names = [first].into_iter().chain(others.iter().copied());
         Self {
             head: names.map(str::to_owned).collect(),
@@ -23,23 +23,27 @@ impl Table {
     }
 
     /// Adds a row; there is a cell for each column.
-    pub(super) fn row<const N: usize>(&mut self, first: &str, others: [String; N]) {
+    pub(in crate::telemetry::status) fn row<const N: usize>(
+        &mut self,
+        first: &str,
+        others: [String; N],
+    ) {
         let cells = [first.to_owned()].into_iter().chain(others);
         self.rows.push(Row::Cells(cells.collect()));
     }
 
     /// Adds a line to the last row.
-    pub(super) fn note(&mut self, text: String) {
+    pub(in crate::telemetry::status) fn note(&mut self, text: String) {
         self.rows.push(Row::Note(text));
     }
 
     /// Whether there are no rows.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::telemetry::status) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The table; every line ends.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::telemetry::status) fn text(&self) -> String {
         let cells = self.rows.iter().filter_map(|row| match row {
             Row::Cells(cells) => Some(cells),
             Row::Note(_) => None,

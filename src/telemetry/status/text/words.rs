@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 const NONE: &str = "-";
 
 /// A count or a rate: more digits where they say something.
-pub(super) fn number(value: f64) -> String {
+pub(in crate::telemetry::status) fn number(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
     } else if value < 0.01 {
