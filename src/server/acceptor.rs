@@ -45,7 +45,8 @@ impl<S> Accept<Admitted, S> for Acceptor
 where
     S: Send + 'static,
 {
-    type Stream = Watched<Either<TlsStream<Admitted>, Admitted>>;
+    /// Boxed, since the task of a connection has room for several streams, of which it uses one.
+    type Stream = Box<Watched<Either<TlsStream<Admitted>, Admitted>>>;
     type Service = Requests<AddExtension<S, Peer>>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
@@ -74,7 +75,7 @@ where
             activity.connected(protocol);
             let stream = Watched::new(stream, activity.clone(), timeouts, counted, told);
             Ok((
-                stream,
+                Box::new(stream),
                 Requests::new(Extension(Peer::new(peer)).layer(service), activity),
             ))
         };
