@@ -13,4 +13,4 @@ mod tally;
 pub use budget::HedgeBudget;
 pub use driver::{Branch, BranchPlan, Branches, Gathered, Outcome, Plan, run};
 pub use policy::{Completion, Launch, Policy};
-pub use tally::Verdict;
+pub use tally::{Tally, Verdict};

@@ -15,7 +15,7 @@ pub enum Verdict {
 
 /// Counts the outcomes of one gather.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub struct Tally {
     completion: Completion,
     total: usize,
     succeeded: usize,
@@ -26,7 +26,8 @@ pub(super) struct Tally {
 
 impl Tally {
     /// A tally of `total` branches, `required` of which must succeed whatever the others do.
-    pub(super) fn new(completion: Completion, total: usize, required: usize) -> Self {
+    #[must_use]
+    pub fn new(completion: Completion, total: usize, required: usize) -> Self {
         Self {
             completion,
             total,
@@ -37,7 +38,7 @@ impl Tally {
     }
 
     /// One branch succeeded. Gives the verdict as soon as there is one.
-    pub(super) fn success(&mut self, required: bool) -> Option<Verdict> {
+    pub fn success(&mut self, required: bool) -> Option<Verdict> {
         self.succeeded += 1;
         self.required -= usize::from(required);
         match self.completion {
@@ -48,7 +49,7 @@ impl Tally {
     }
 
     /// One branch failed. Gives the verdict at the first moment it is certain.
-    pub(super) fn failure(&mut self, required: bool) -> Option<Verdict> {
+    pub fn failure(&mut self, required: bool) -> Option<Verdict> {
         self.failed += 1;
         match self.completion {
             Completion::FirstDone => Some(Verdict::Failed),
@@ -60,7 +61,8 @@ impl Tally {
     }
 
     /// The deadline came: what is not done by now does not count.
-    pub(super) fn deadline(&self) -> Verdict {
+    #[must_use]
+    pub fn deadline(&self) -> Verdict {
         match self.completion {
             Completion::AllDone { need } if self.succeeded >= need && self.required == 0 => {
                 Verdict::Met

@@ -124,6 +124,15 @@ impl Snapshot {
         }
     }
 
+    /// Takes a token of `client` as a request of `path` does; false when there is none. What requests
+    /// do besides is not measured by the bench that asks here.
+    pub async fn admits(&self, path: &str, client: IpAddr) -> bool {
+        match self.limiters.of(path).1 {
+            Some(limiter) => limiter.admit(client).await.is_ok(),
+            None => true,
+        }
+    }
+
     /// Once a second, in the runtime: forgets clients that have been quiet long enough to be like new,
     /// and sees to the connection to Redis.
     pub fn sweep(&self) {

@@ -43,8 +43,9 @@ def goodput(target, duration, rate):
 def recovery(site, _arguments):
     """The upstream is stopped for half a minute under 500 requests a second, and goes on."""
     target = url(site, "HTTPS", "/api/all?timeout=1000")
-    with tempfile.NamedTemporaryFile("r") as log:
-        command = ["h2load", "--h1", "-c500", "--rps=1", f"-D{HANG + 20}", f"--log-file={log.name}", target]
+    with tempfile.TemporaryDirectory() as directory:
+        log = f"{directory}/log"
+        command = ["h2load", "--h1", "-c500", "--rps=1", f"-D{HANG + 20}", f"--log-file={log}", target]
         load = subprocess.Popen(on_core(LOAD_CORE, command), stdout=subprocess.DEVNULL)
         time.sleep(5)
         signal_all(site.pids("upstream"), signal.SIGSTOP)
@@ -52,7 +53,8 @@ def recovery(site, _arguments):
         signal_all(site.pids("upstream"), signal.SIGCONT)
         went_on = time.time() * 1e6
         load.wait()
-        rows = [tuple(map(int, line.split()[:3])) for line in log]
+        with open(log) as lines:
+            rows = [tuple(map(int, line.split()[:3])) for line in lines]
     failed = [start for start, status, _ in rows if start > went_on and status != 200]
     seconds = (max(failed) - went_on) / 1e6 if failed else 0
     after = [took for start, status, took in rows if start > went_on + seconds * 1e6 and status == 200]
