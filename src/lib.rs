@@ -45,5 +45,5 @@ pub mod names;
 pub mod readiness;
 pub mod server;
 pub mod telemetry;
-mod trust;
+pub mod trust;
 pub mod upstream;
