@@ -7,14 +7,16 @@ use serde_json::Value;
 use super::Config;
 
 /// Keys, and sections, that hold from the start of the process to its end.
-pub const NEED_A_RESTART: [&str; 8] = [
+pub const NEED_A_RESTART: [&str; 10] = [
     "server.https",
     "server.http",
     "server.http_mode",
     "server.worker_threads",
     "server.max_buffered",
+    "log.format",
+    "log.level",
+    "log.file",
     "admin",
-    "log",
     "mock",
 ];
 
@@ -141,14 +143,17 @@ upstream = "work"
             .replace("8443", "9443")
             .replace(
                 "[tls]",
-                "idle_timeout = \"9s\"\n[log]\nlevel = \"debug\"\n[tls]",
+                "idle_timeout = \"9s\"\n[log]\nlevel = \"debug\"\naccess = \"off\"\n[tls]",
             )
             .replace("[[routes]]", &format!("{route}[[routes]]"))
             .replace("policy = \"all\"", "policy = \"all\"\ncalls = 3");
         let Changes { applied, left } = changes(&after, "hush");
         assert_eq!(left, ["log.level", "server.https"]);
         let named = |key: &str| applied.iter().any(|applied| applied == key);
-        assert!(named("server.idle_timeout"), "{applied:?}");
+        assert!(
+            named("server.idle_timeout") && named("log.access"),
+            "{applied:?}"
+        );
         assert!(
             named("routes[\"/x\"].calls") && named("routes[\"/y\"].policy"),
             "{applied:?}"

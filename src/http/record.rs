@@ -184,6 +184,9 @@ impl Open {
         let route = gather.route.as_ref();
         let route = route.or_else(|| context.snapshot.route(path));
         let settings = route.map(|route| &route.settings);
+        let health_path = context.snapshot.server.health_path.as_deref();
+        let route_path = settings.map(|settings| settings.path.as_ref());
+        let route_path = route_path.or(health_path.filter(|probed| *probed == path));
         let answer = self.answer.as_ref();
         let outcome = answer.filter(|answer| answer.is_whole);
         let left = gather.deadline.zip(answer).map(|(deadline, answer)| {
@@ -196,8 +199,8 @@ impl Open {
             target: "gatherd::access",
             client = %context.client,
             method = start(self.method.as_str()),
-            route = settings.map(|settings| settings.path.as_ref()),
-            path = settings.is_none().then(|| start(path)),
+            route = route_path,
+            path = route_path.is_none().then(|| start(path)),
             protocol = ?self.version,
             policy = settings.map(|settings| settings.policy.name()),
             status,

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::{Upstream, client, config_text, soon, until};
-use crate::logged::{Logged, work};
+use crate::logged::{Logged, assert_members, work};
 use crate::programs::{free_port, gatherd, said};
 
 #[tokio::test]
@@ -41,6 +41,46 @@ async fn logrotate_moves_the_file_away_and_a_signal_begins_a_new_one() {
         until(|| file.exists()).await;
         logged.read = 0;
     }
+    logged.end().await;
+}
+
+#[tokio::test]
+async fn a_probe_has_a_line_with_the_health_path_as_its_route_and_is_no_gather() {
+    let upstream = Upstream::start();
+    let server = "health_path = \"/healthz\"";
+    let mut logged = Logged::with(server, "", &work(&upstream)).await;
+    assert_eq!(logged.ask(&client(), "GET", "/healthz").await.status, 200);
+    let line = logged.line().await;
+    assert_members(
+        &line,
+        &[
+            ("route", "/healthz".into()),
+            ("status", 200.into()),
+            ("outcome", "answered".into()),
+        ],
+    );
+    for absent in ["path", "policy", "branches", "deadline_left_ms"] {
+        assert!(line.get(absent).is_none(), "{line}");
+    }
+    logged.end().await;
+}
+
+#[tokio::test]
+async fn which_requests_are_logged_changes_with_a_reload() {
+    let upstream = Upstream::start();
+    let mut logged = Logged::start("access = \"off\"", &work(&upstream)).await;
+    logged.ask(&client(), "GET", "/all").await;
+    let file = logged.directory.path().join("config.toml");
+    let text = fs::read_to_string(&file).expect("the config");
+    let changed = text.replace("access = \"off\"", "access = \"all\"");
+    fs::write(&file, changed).expect("it is written");
+    logged.running.signal(Signal::HUP);
+    let told = logged.running.line("reloaded").await;
+    assert!(told.contains("log.access"), "{told}");
+    let answer = logged.ask(&client(), "GET", "/all").await;
+    let line = logged.line().await;
+    let id = answer.headers["x-request-id"].to_str().expect("an id");
+    assert_members(&line, &[("request_id", id.into())]);
     logged.end().await;
 }
 
