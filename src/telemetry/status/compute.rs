@@ -7,7 +7,7 @@ use super::model::{
     RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status, UpstreamStatus,
 };
 use super::shared_limit::SharedLimitStatus;
-use super::verdict::findings;
+use super::verdict::{Lately, findings};
 use super::window::{Sample, Samples, Window};
 use crate::metrics::{
     ConnectionState, Durations, Handshake, Limit, Metrics, RouteCounts, StatusClass,
@@ -59,7 +59,12 @@ pub(super) fn status(
         resources: resources(metrics, surroundings, &ten_seconds, &five_minutes),
         certificate: certificate(metrics, surroundings.at),
     };
-    status.findings = findings(&status, &five_minutes);
+    let lately = Lately {
+        upstreams: &upstreams(&minute),
+        seconds: minute.seconds,
+        five_minutes: &five_minutes,
+    };
+    status.findings = findings(&status, &lately);
     status.health = status
         .findings
         .iter()

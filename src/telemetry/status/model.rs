@@ -135,7 +135,7 @@ pub struct RouteRates {
 }
 
 /// One upstream.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct UpstreamStatus {
     /// Its name.
     pub upstream: String,

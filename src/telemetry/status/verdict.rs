@@ -6,7 +6,9 @@ use super::model::{
 use super::shared_limit::SharedLimitStatus;
 use super::window::Window;
 
-/// Shares of 5xx in the last minute.
+/// Fewer failures than this in the last minute are chance.
+const FEW: f64 = 5.0;
+/// Shares of 5xx, and of branches that failed, in the last minute.
 const ERRORS_WARNING: f64 = 0.01;
 const ERRORS_TROUBLE: f64 = 0.05;
 /// From this part of its limit on, something is close to it.
@@ -30,17 +32,26 @@ const OURS: [&str; 4] = [
     "max_buffered",
 ];
 
-/// What is wrong, the worst first.
-pub(super) fn findings(status: &Status, five_minutes: &Window) -> Vec<Finding> {
+/// What of the last minutes is not in a [`Status`].
+pub(super) struct Lately<'a> {
+    /// The upstreams in the last minute.
+    pub(super) upstreams: &'a [UpstreamStatus],
+    /// How long that is; less in the first one.
+    pub(super) seconds: f64,
+    pub(super) five_minutes: &'a Window,
+}
+
+/// What is wrong, the worst first, and causes before effects.
+pub(super) fn findings(status: &Status, lately: &Lately<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     if status.process.state == "draining" {
         found.push(warning("service", "is stopping"));
     }
-    status.routes.iter().for_each(|one| route(one, &mut found));
-    status
-        .upstreams
-        .iter()
-        .for_each(|one| upstream(one, &mut found));
+    let seconds = lately.seconds;
+    let upstreams = lately.upstreams.iter();
+    upstreams.for_each(|one| upstream(one, seconds, &mut found));
+    let routes = status.routes.iter();
+    routes.for_each(|one| route(one, seconds, &mut found));
     load(&status.load, &mut found);
     refusals(status, &mut found);
     found.extend(
@@ -51,7 +62,7 @@ pub(super) fn findings(status: &Status, five_minutes: &Window) -> Vec<Finding> {
     );
     resources(&status.resources, &mut found);
     certificate(status, &mut found);
-    process(status, five_minutes, &mut found);
+    process(status, lately.five_minutes, &mut found);
     found.sort_by_key(|finding| std::cmp::Reverse(finding.health));
     found
 }
@@ -85,10 +96,10 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-fn route(route: &RouteStatus, found: &mut Vec<Finding>) {
+fn route(route: &RouteStatus, seconds: f64, found: &mut Vec<Finding>) {
     let subject = format!("route {}", route.route);
     let bad = 1.0 - route.minute.good_share.unwrap_or(1.0);
-    if let Some(health) = badness(bad) {
+    if let Some(health) = badness(bad).filter(|_| route.minute.errors * seconds >= FEW) {
         let text = format!(
             "{} of its answers in the last minute were errors ({:.1} a second)",
             percent(bad),
@@ -104,7 +115,7 @@ fn route(route: &RouteStatus, found: &mut Vec<Finding>) {
     }
 }
 
-fn upstream(upstream: &UpstreamStatus, found: &mut Vec<Finding>) {
+fn upstream(upstream: &UpstreamStatus, seconds: f64, found: &mut Vec<Finding>) {
     let subject = format!("upstream {}", upstream.upstream);
     let failed: f64 = upstream.failures.iter().map(|failure| failure.rate).sum();
     let share = if upstream.branches > 0.0 {
@@ -112,16 +123,13 @@ fn upstream(upstream: &UpstreamStatus, found: &mut Vec<Finding>) {
     } else {
         0.0
     };
-    if let Some(health) = badness(share) {
-        let kinds = upstream.failures.iter();
-        let kinds: Vec<_> = kinds
-            .map(|failure| format!("{} {}", failure.count, failure.kind))
-            .collect();
-        let text = format!(
-            "{} of its branches in the last five minutes failed: {}",
-            percent(share),
-            kinds.join(", ")
-        );
+    if let Some(health) = badness(share).filter(|_| failed * seconds >= FEW) {
+        let ends = upstream.failures.iter().map(|failure| {
+            let part = percent(failure.rate / upstream.branches);
+            format!("{part} of its calls end in `{}`", failure.kind)
+        });
+        let ends: Vec<_> = ends.collect();
+        let text = format!("{} (last minute)", ends.join(", "));
         found.push(finding(health, subject.clone(), text));
     }
     let calls = upstream.running + upstream.lingering;

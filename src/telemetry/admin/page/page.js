@@ -23,12 +23,21 @@ function flag(...places) {
   return found?.health;
 }
 
+/** Marks the title of a section whose whole is in question. */
+function title(id, health) {
+  const heading = byId(id);
+  if (heading.dataset.health === health) return;
+  if (health) heading.dataset.health = health;
+  else delete heading.dataset.health;
+  heading.replaceChildren(make("span", { class: health && "flag" }, health && mark(health), heading.textContent));
+}
+
 /** How much there is of what may be. */
 function bar(value, limit) {
   const share = limit > 0 ? Math.min(Math.max(value / limit, 0), 1) : 0;
   const fill = make("i");
   fill.style.width = `${share * 100}%`;
-  return make("span", { class: share > 0.9 ? "bar high" : "bar", "aria-hidden": "true" }, fill);
+  return make("span", { class: "bar", "aria-hidden": "true" }, fill);
 }
 
 /** Fills a list of facts: [term, description, how bad it is, more elements]. */
@@ -131,33 +140,38 @@ function upstreams({ upstreams }) {
   table("upstreams", names, rows, "There are no upstreams.");
 }
 
-function load({ load, upstreams }) {
+function load({ load, upstreams, shared_limit: shared }) {
   const connections = load.active + load.idle + load.handshaking;
   const of = (value, limit, format = number) => `${format(value)} of ${format(limit)}`;
   const calls = total(upstreams, (upstream) => upstream.max_calls);
+  const asked = shared?.checks.filter((check) => check.total > 0) ?? [];
+  title("load-title", flag("load"));
   facts("load", [
-    ["Gathers in flight", of(load.in_flight, load.max_in_flight), flag("load", "limit max_in_flight"), bar(load.in_flight, load.max_in_flight)],
-    ["Connections", of(connections, load.max_connections), flag("connections"), bar(connections, load.max_connections)],
+    ["Gathers in flight", of(load.in_flight, load.max_in_flight), flag("limit max_in_flight"), bar(load.in_flight, load.max_in_flight)],
+    ["Connections", of(connections, load.max_connections), flag("limit max_connections"), bar(connections, load.max_connections)],
     ["Active, idle, in handshake", `${number(load.active)}, ${number(load.idle)}, ${number(load.handshaking)}`],
-    ["Branches waiting for a call", number(load.waiting)],
+    ["Branches waiting for a call", number(load.waiting), flag("limit max_wait")],
     ["Calls lingering", of(load.lingering, calls), null, bar(load.lingering, calls)],
-    ["Replies held", of(load.buffered_bytes, load.max_buffered_bytes, bytes), flag("buffers"), bar(load.buffered_bytes, load.max_buffered_bytes)],
+    ["Replies held", of(load.buffered_bytes, load.max_buffered_bytes, bytes), flag("limit max_buffered"), bar(load.buffered_bytes, load.max_buffered_bytes)],
     ["Handshakes that failed", per(load.handshakes_failed)],
     ["Calls for each request", number(load.calls_per_request)],
     ["Clients tracked", number(load.clients_tracked)],
+    shared && ["Shared limit", shared.up ? "Redis counts" : "Redis is away", flag("shared limit")],
+    asked.length > 0 && ["Shared limit, last minute", asked.map(({ result, minute }) => `${result.replace("_", " ")} ${per(minute)}`).join(", ")],
   ]);
 }
 
 function machine({ resources: now }) {
   const pressures = [["CPU", now.cpu_pressure], ["memory", now.memory_pressure], ["disk", now.io_pressure]].filter(([, share]) => known(share));
+  title("machine-title", flag("host"));
   facts("machine", [
-    ["Event loop late by", duration(now.loop_lag_ms), flag("loop")],
-    ["CPU of gatherd", `${percent(now.cpu)} of a core`, flag("cpu")],
-    ["CPU of the host", `${percent(now.host_cpu)} of ${number(now.cores)} ${now.cores === 1 ? "core" : "cores"}`, flag("host"), bar(now.host_cpu, 1)],
-    ["Steal", percent(now.steal), flag("steal")],
-    ["Memory", `${bytes(now.resident_bytes)} of ${bytes(now.memory_limit_bytes)}`, flag("memory"), bar(now.resident_bytes, now.memory_limit_bytes)],
-    ["Descriptors", `${number(now.descriptors)} of ${number(now.max_descriptors)}`, flag("descriptors"), bar(now.descriptors, now.max_descriptors)],
-    ["Connections the kernel dropped", `${per(now.listen_drops)} (${number(now.listen_drops_total)})`, flag("listen drops", "listener")],
+    ["Event loop late by", duration(now.loop_lag_ms)],
+    ["CPU of gatherd", `${percent(now.cpu)} of a core`],
+    ["CPU of the host", `${percent(now.host_cpu)} of ${number(now.cores)} ${now.cores === 1 ? "core" : "cores"}`, null, bar(now.host_cpu, 1)],
+    ["Steal", percent(now.steal)],
+    ["Memory", `${bytes(now.resident_bytes)} of ${bytes(now.memory_limit_bytes)}`, null, bar(now.resident_bytes, now.memory_limit_bytes)],
+    ["Descriptors", `${number(now.descriptors)} of ${number(now.max_descriptors)}`, null, bar(now.descriptors, now.max_descriptors)],
+    ["Connections the kernel dropped", `${per(now.listen_drops)} (${number(now.listen_drops_total)})`],
     pressures.length > 0 && [`Waits for ${pressures.map(([name]) => name).join(", ")}`, pressures.map(([, share]) => percent(share)).join(", ")],
   ]);
 }
@@ -167,15 +181,15 @@ function service({ at, process, certificate }) {
   const expiry = left < 0 ? `expired ${age(-left)} ago` : `expires in ${age(left)}`;
   const reload = process.last_reload;
   facts("service", [
-    ["State", process.state, process.state === "ready" ? null : "warning"],
+    ["State", process.state, process.state === "ready" ? null : flag("service")],
     certificate ? [make("span", {}, "Certificate ", code(certificate.name)), `${expiry}, ${clock(certificate.expires, false)}`, left < 0 ? "trouble" : flag("certificate")]
       : ["Certificate", "not known"],
     ["Started", `${clock(process.started)}, ${age(at - process.started)} ago`],
     ["Stopped before", process.last_stop ?? "not known"],
-    ["Last reload", reload ? `${reload.applied ? "applied" : "refused"}, ${clock(reload.at)}` : "none", flag("reload")],
+    ["Last reload", reload ? `${reload.applied ? "applied" : "refused"}, ${clock(reload.at)}` : "none", flag("configuration")],
     ["Reloads", `${number(process.reloads)}, refused ${number(process.reloads_failed)}`],
-    ["Log lines lost", number(process.log_lines_lost), flag("logs", "log")],
-    ["Panics", number(process.panics), flag("panics", "process")],
+    ["Log lines lost", number(process.log_lines_lost), flag("log")],
+    ["Panics", number(process.panics), process.panics > 0 ? flag("service") : null],
   ]);
 }
 

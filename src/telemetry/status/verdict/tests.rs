@@ -4,18 +4,28 @@ use std::time::Instant;
 use super::*;
 use crate::metrics::Counts;
 use crate::telemetry::status::window::{Sample, Samples};
-use crate::telemetry::status::{CertificateStatus, RefusalStatus, ReloadStatus, RouteRates};
+use crate::telemetry::status::{
+    CertificateStatus, FailureStatus, RefusalStatus, ReloadStatus, RouteRates,
+};
 
 fn found(status: &Status) -> Vec<(Health, String)> {
+    let of = |finding: Finding| (finding.health, finding.subject);
+    all(status).into_iter().map(of).collect()
+}
+
+/// All of a status whose upstreams were the same in the last minute.
+fn all(status: &Status) -> Vec<Finding> {
     let now = Sample {
         at: Instant::now(),
         counts: Arc::new(Counts::default()),
     };
     let window = Samples::new(now.clone()).window(&now, std::time::Duration::ZERO);
-    findings(status, &window)
-        .into_iter()
-        .map(|finding| (finding.health, finding.subject))
-        .collect()
+    let lately = Lately {
+        upstreams: &status.upstreams,
+        seconds: 60.0,
+        five_minutes: &window,
+    };
+    findings(status, &lately)
 }
 
 fn route(good_share: f64, p99_ms: f64) -> RouteStatus {
@@ -24,6 +34,7 @@ fn route(good_share: f64, p99_ms: f64) -> RouteStatus {
         deadline_ms: Some(1000.0),
         minute: RouteRates {
             good_share: Some(good_share),
+            errors: 10.0 * (1.0 - good_share),
             p99_ms: Some(p99_ms),
             ..RouteRates::default()
         },
@@ -104,4 +115,44 @@ fn a_refused_reload_and_an_expired_certificate_are_told() {
             (Health::Warning, "configuration".to_owned())
         ]
     );
+}
+
+fn upstream(failed: f64, succeeded: f64) -> UpstreamStatus {
+    UpstreamStatus {
+        upstream: "work".to_owned(),
+        branches: failed + succeeded,
+        succeeded,
+        failures: vec![FailureStatus {
+            kind: "connect".to_owned(),
+            count: 0,
+            rate: failed,
+        }],
+        ..UpstreamStatus::default()
+    }
+}
+
+#[test]
+fn an_upstream_that_fails_comes_before_the_route_that_suffers() {
+    let status = Status {
+        routes: vec![route(0.5, 1.0)],
+        upstreams: vec![upstream(9.2, 0.8)],
+        ..Status::default()
+    };
+    let found = all(&status);
+    assert_eq!(found[0].subject, "upstream work");
+    let text = "92.0 % of its calls end in `connect` (last minute)";
+    assert_eq!(found[0].text, text);
+    assert_eq!(found[1].subject, "route /x");
+}
+
+#[test]
+fn a_few_failures_in_a_minute_are_chance() {
+    let mut quiet = route(0.5, 1.0);
+    quiet.minute.errors = 4.0 / 60.0;
+    let status = Status {
+        routes: vec![quiet],
+        upstreams: vec![upstream(4.0 / 60.0, 0.0)],
+        ..Status::default()
+    };
+    assert_eq!(found(&status), []);
 }
