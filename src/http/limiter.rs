@@ -253,6 +253,9 @@ impl Limiter {
         match (taken, redis.settings().on_error) {
             (Ok(Verdict::Refused(wait)), _) => {
                 self.buckets.refusals.remember(bucket, wait);
+                // What this host has not seen was used up at others. Without it, each would give a
+                // client that is over its rate a burst of its own at every hiccup of Redis.
+                self.buckets.empty(bucket);
                 Ok(Verdict::Refused(wait))
             }
             (Ok(Verdict::Admitted), _) | (Err(Unavailable), WithoutRedis::Allow) => {

@@ -152,6 +152,29 @@ async fn the_local_limiter_is_warm_when_redis_goes() {
 }
 
 #[tokio::test]
+async fn who_was_refused_for_all_hosts_has_no_burst_left_at_any_when_redis_goes() {
+    let Some(mut redis) = Redis::start().await else {
+        return;
+    };
+    let url = format!("redis://127.0.0.1:{}", redis.port);
+    let limit = "requests_per_second = 2\nburst = 20";
+    let fleet = Fleet::start(2, &url, limit, "timeout = \"1s\"", "").await;
+    fleet.joined(&redis).await;
+    let (one, other) = (&fleet.instances[0], &fleet.instances[1]);
+    while get(one, "/one", "192.0.2.1").await == 200 {}
+    // It has seen nothing of that client but this.
+    until_async(async || get(other, "/one", "192.0.2.1").await == 429).await;
+    let refused = Instant::now();
+    redis.kill().await;
+    let mut good = 0;
+    for _ in 0..20 {
+        good += u32::from(get(other, "/one", "192.0.2.1").await == 200);
+    }
+    let most = 1.0 + 2.0 * refused.elapsed().as_secs_f64();
+    assert!(f64::from(good) <= most, "{good} of at most {most}");
+}
+
+#[tokio::test]
 async fn scripts_that_redis_forgot_are_given_to_it_again() {
     let Some(redis) = Redis::start().await else {
         return;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub(super) struct Buckets {
     tracked_networks: Tracked<ClientKey>,
     clock: DefaultClock,
     by_client: ByClient,
+    /// Tokens of a full bucket.
+    burst: u32,
     /// By Redis.
     pub(super) refusals: Refusals<Bucket>,
     /// Admitted by a dry run since the log last said so, and when that was.
@@ -89,6 +92,7 @@ impl Buckets {
             by_client: ByClient {
                 ipv6_prefix: settings.ipv6_prefix,
             },
+            burst,
             refusals: Refusals::default(),
             dry_run: Mutex::default(),
         }
@@ -121,6 +125,20 @@ impl Buckets {
         match taken {
             Ok(()) => Verdict::Admitted,
             Err(refused) => Verdict::Refused(refused.wait_time_from(self.clock.now())),
+        }
+    }
+
+    /// Takes every token there is.
+    pub(super) fn empty(&self, bucket: Bucket) {
+        let (governor, key) = match bucket {
+            Bucket::Client(key) => (&self.governor, key),
+            Bucket::Network(key) => (&self.coarse, key),
+        };
+        let mut part = NonZeroU32::new(self.burst);
+        while let Some(tokens) = part {
+            if !matches!(governor.limiter().check_key_n(&key, tokens), Ok(Ok(()))) {
+                part = NonZeroU32::new(tokens.get() / 2);
+            }
         }
     }
 

@@ -71,3 +71,16 @@ async fn what_is_decided_without_redis_is_counted() {
     let counted: Vec<_> = counted.filter(|(_, count)| *count > 0.0).collect();
     assert_eq!(counted, [("away".to_owned(), 2.0)]);
 }
+
+#[test]
+fn an_emptied_bucket_has_no_token_left_and_others_have_all() {
+    let settings = "burst = 77\nrequests_per_second = 0.01\n";
+    let limiters = limiters(&common(), settings, None);
+    let (_, limiter) = limiters.of("/x");
+    let buckets = &limiter.expect("there is one").buckets;
+    let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|it| buckets.of(it.parse().unwrap(), 9));
+    (0..30).for_each(|_| assert_eq!(buckets.take(one), Verdict::Admitted));
+    buckets.empty(one);
+    assert!(matches!(buckets.take(one), Verdict::Refused(_)));
+    assert_eq!(buckets.take(other), Verdict::Admitted);
+}

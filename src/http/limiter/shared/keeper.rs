@@ -96,18 +96,14 @@ impl Log {
         tracing::warn!(
             redis.host = %self.settings.redis.host,
             redis.port = self.settings.redis.port,
-            on_error = ?self.settings.on_error,
-            away_ms = since.elapsed().as_millis(),
+            away_ms = milliseconds(since),
             %reason,
             "redis is away: the shared rate limit does not hold"
         );
     }
 
     fn back(&mut self) {
-        let away = self
-            .away_since
-            .take()
-            .map(|since| since.elapsed().as_millis());
+        let away = self.away_since.take().map(milliseconds);
         if std::mem::take(&mut self.tells_return) {
             tracing::info!(
                 redis.host = %self.settings.redis.host,
@@ -117,4 +113,8 @@ impl Log {
             );
         }
     }
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
