@@ -30,6 +30,8 @@ def main():
         sys.exit(f"no such row: {', '.join(sorted(unknown))}; --list tells them")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with tempfile.TemporaryDirectory(prefix="compare-") as directory:
+        # The workers of nginx are somebody else, and read documents there.
+        Path(directory).chmod(0o755)
         site = Site(directory, arguments.binary or built_binary())
         try:
             compare(site, wanted, arguments)

@@ -91,6 +91,12 @@ class Site:
         command = [self.binary, "--config", str(self.directory / "gatherd.toml")]
         self.start("gatherd", command, "HTTPS")
 
+    def restart(self, name):
+        process = self.processes.pop(name)
+        process.terminate()
+        process.wait(20)
+        getattr(self, f"start_{name}")()
+
     def start_small(self):
         """A second one, with few places."""
         command = [self.binary, "--config", str(self.directory / "gatherd.toml")]
