@@ -183,7 +183,9 @@ async fn the_alert_rules_are_sound_and_tell_what_they_should() {
     }
     // A rule about a metric that is not there is silent for ever.
     let upstream = Upstream::start();
-    let service = serve(&upstream, FREE, "").await;
+    // Nobody listens there; that is enough for what is counted of a shared limit to be shown.
+    let shared = "[rate_limit.shared]\nurl = \"redis://127.0.0.1:1\"";
+    let service = serve(&upstream, shared, "").await;
     service.get("/good").await;
     eventually(&service, |seen| seen["process_resident_memory_bytes"] > 0.0).await;
     let seen = scrape(&service).await;
