@@ -93,6 +93,8 @@ pub struct UpstreamCounts {
     pub succeeded: u64,
     /// Branches that failed, by kind.
     pub failed: Vec<(&'static str, u64)>,
+    /// Branches that ran when their gather was over.
+    pub unfinished: u64,
     /// HTTP requests sent.
     pub requests: u64,
     /// Second tries.
@@ -126,6 +128,7 @@ impl UpstreamCounts {
             failed: failed
                 .map(|((kind, now), (_, before))| (*kind, now.saturating_sub(*before)))
                 .collect(),
+            unfinished: self.unfinished.saturating_sub(before.unfinished),
             requests: self.requests.saturating_sub(before.requests),
             retries: self.retries.saturating_sub(before.retries),
             durations: self.durations.since(&before.durations),

@@ -178,6 +178,7 @@ impl Configured {
             calls: metrics.calls.each_ref().map(IntGauge::get),
             succeeded: metrics.succeeded.get(),
             failed: failed.map(|(kind, count)| (*kind, count.get())).collect(),
+            unfinished: metrics.unfinished.get(),
             requests: metrics.requests.get(),
             retries: metrics.retries.get(),
             durations: Durations::of(&metrics.duration),

@@ -185,6 +185,7 @@ fn upstreams(window: &Window) -> Vec<UpstreamStatus> {
             branches: window.rate(counts.succeeded + failed),
             succeeded: window.rate(counts.succeeded),
             failures,
+            unfinished: window.rate(counts.unfinished),
             calls: window.rate(counts.requests),
             retries: window.rate(counts.retries),
             p50_ms: milliseconds(counts.durations.quantile(0.5)),

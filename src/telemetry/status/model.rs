@@ -54,7 +54,7 @@ pub enum Health {
 pub struct Finding {
     /// How bad it is; never [`Health::Well`].
     pub health: Health,
-    /// Where: `route /api/all`, `upstream work`, `host`, `certificate`, ….
+    /// Where: `route /api/all`, `upstream work`, `event loop`, `certificate tls`, ….
     pub subject: String,
     /// A sentence.
     pub text: String,
@@ -157,6 +157,8 @@ pub struct UpstreamStatus {
     pub succeeded: f64,
     /// Those that failed, by kind; kinds that there were, the most frequent first.
     pub failures: Vec<FailureStatus>,
+    /// Branches a second that ran when their gather was over.
+    pub unfinished: f64,
     /// HTTP requests a second sent to it, in the last five minutes.
     pub calls: f64,
     /// Second tries a second.

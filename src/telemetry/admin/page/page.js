@@ -105,13 +105,13 @@ function figures({ routes, refusals, load, resources }) {
 }
 
 function routes({ routes }) {
-  const names = [["Route"], ["Good /s"], ["Good share"], ["Errors /s"], ["p50"], ["p99"], ["Deadline"]];
+  const names = [["Route"], ["Good /s"], ["Good share"], ["Errors /s"], ["Left /s"], ["p50"], ["p99"], ["Deadline"]];
   const seen = routes.filter((route) => route.route !== "none" || route.five_minutes.requests > 0);
   const rows = seen.map(({ route, policy, deadline_ms, minute, five_minutes: five, ...rest }) => [
     flag(`route ${route}`),
     route === "none" ? ["no route", "404 and 405"] : [route, [policy, ...hedges(rest)].join(", ")],
     [number(minute.good), number(five.good)], [percent(minute.good_share), percent(five.good_share)],
-    [number(minute.errors), number(five.errors)], [duration(minute.p50_ms), duration(five.p50_ms)],
+    [number(minute.errors), number(five.errors)], [number(minute.left), number(five.left)], [duration(minute.p50_ms), duration(five.p50_ms)],
     [duration(minute.p99_ms), duration(five.p99_ms)], duration(deadline_ms),
   ]);
   table("routes", names, rows, "There are no routes.");
@@ -153,7 +153,7 @@ function load({ load, upstreams, shared_limit: shared }) {
     ["Branches waiting for a call", number(load.waiting), flag("limit max_wait")],
     ["Calls lingering", of(load.lingering, calls), null, bar(load.lingering, calls)],
     ["Replies held", of(load.buffered_bytes, load.max_buffered_bytes, bytes), flag("limit max_buffered"), bar(load.buffered_bytes, load.max_buffered_bytes)],
-    ["Handshakes that failed", per(load.handshakes_failed)],
+    ["Handshakes that failed", per(load.handshakes_failed), flag("handshakes")],
     ["Calls for each request", number(load.calls_per_request)],
     ["Clients tracked", number(load.clients_tracked)],
     shared && ["Shared limit", shared.up ? "Redis counts" : "Redis is away", flag("shared limit")],
@@ -163,15 +163,14 @@ function load({ load, upstreams, shared_limit: shared }) {
 
 function machine({ resources: now }) {
   const pressures = [["CPU", now.cpu_pressure], ["memory", now.memory_pressure], ["disk", now.io_pressure]].filter(([, share]) => known(share));
-  title("machine-title", flag("host"));
   facts("machine", [
-    ["Event loop late by", duration(now.loop_lag_ms)],
+    ["Event loop late by", duration(now.loop_lag_ms), flag("event loop")],
     ["CPU of gatherd", `${percent(now.cpu)} of a core`],
     ["CPU of the host", `${percent(now.host_cpu)} of ${number(now.cores)} ${now.cores === 1 ? "core" : "cores"}`, null, bar(now.host_cpu, 1)],
-    ["Steal", percent(now.steal)],
-    ["Memory", `${bytes(now.resident_bytes)} of ${bytes(now.memory_limit_bytes)}`, null, bar(now.resident_bytes, now.memory_limit_bytes)],
-    ["Descriptors", `${number(now.descriptors)} of ${number(now.max_descriptors)}`, null, bar(now.descriptors, now.max_descriptors)],
-    ["Connections the kernel dropped", `${per(now.listen_drops)} (${number(now.listen_drops_total)})`],
+    ["Steal", percent(now.steal), flag("steal")],
+    ["Memory", `${bytes(now.resident_bytes)} of ${bytes(now.memory_limit_bytes)}`, flag("memory"), bar(now.resident_bytes, now.memory_limit_bytes)],
+    ["Descriptors", `${number(now.descriptors)} of ${number(now.max_descriptors)}`, flag("descriptors"), bar(now.descriptors, now.max_descriptors)],
+    ["Connections the kernel dropped", `${per(now.listen_drops)} (${number(now.listen_drops_total)})`, flag("listeners")],
     pressures.length > 0 && [`Waits for ${pressures.map(([name]) => name).join(", ")}`, pressures.map(([, share]) => percent(share)).join(", ")],
   ]);
 }

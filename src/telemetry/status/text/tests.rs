@@ -45,6 +45,7 @@ fn upstream() -> UpstreamStatus {
             count: 27_600,
             rate: 92.0,
         }],
+        unfinished: 0.0,
         calls: 100.0,
         retries: 0.0,
         p50_ms: Some(2.0),

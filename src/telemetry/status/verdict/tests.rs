@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
-use crate::metrics::Counts;
+use crate::metrics::{Counts, Handshake};
 use crate::telemetry::status::window::{Sample, Samples};
 use crate::telemetry::status::{
-    CertificateStatus, FailureStatus, RefusalStatus, ReloadStatus, RouteRates,
+    CertificateStatus, ClientStatus, FailureStatus, RefusalStatus, ReloadStatus, ResourceStatus,
+    RouteRates, RouteStatus,
 };
 
 fn found(status: &Status) -> Vec<(Health, String)> {
@@ -33,6 +34,7 @@ fn route(good_share: f64, p99_ms: f64) -> RouteStatus {
         route: "/x".to_owned(),
         deadline_ms: Some(1000.0),
         minute: RouteRates {
+            requests: 10.0,
             good_share: Some(good_share),
             errors: 10.0 * (1.0 - good_share),
             p99_ms: Some(p99_ms),
@@ -66,12 +68,12 @@ fn the_worst_comes_first_and_each_says_where_it_is() {
     let status = Status {
         routes: vec![route(0.98, 900.0), route(0.5, 1.0)],
         refusals: vec![
-            refusal("requests_per_second", 9.0),
+            refusal("requests_per_second", 4.0),
             refusal("max_wait", 0.1),
         ],
         resources: ResourceStatus {
             steal: 0.3,
-            loop_lag_ms: 600.0,
+            loop_lag_ms: 1_200.0,
             ..ResourceStatus::default()
         },
         certificate: Some(CertificateStatus {
@@ -89,10 +91,13 @@ fn the_worst_comes_first_and_each_says_where_it_is() {
         found.iter().map(|(_, subject)| subject.clone()).collect()
     };
     assert_eq!(found[0].0, Health::Trouble);
-    assert_eq!(subjects(&trouble), ["route /x", "limit max_wait", "host"]);
+    assert_eq!(
+        subjects(&trouble),
+        ["limit max_wait", "route /x", "event loop"]
+    );
     assert_eq!(
         subjects(&warning),
-        ["route /x", "route /x", "host", "certificate tls"]
+        ["route /x", "route /x", "steal", "certificate tls"]
     );
 }
 
@@ -155,4 +160,110 @@ fn a_few_failures_in_a_minute_are_chance() {
         ..Status::default()
     };
     assert_eq!(found(&status), []);
+}
+
+#[test]
+fn clients_that_do_not_wait_for_the_answer_are_a_sign() {
+    let leaving = |left, good| RouteStatus {
+        route: "/x".to_owned(),
+        minute: RouteRates {
+            left,
+            good,
+            ..RouteRates::default()
+        },
+        ..RouteStatus::default()
+    };
+    let silent = UpstreamStatus {
+        upstream: "work".to_owned(),
+        unfinished: 20.0,
+        ..UpstreamStatus::default()
+    };
+    let mut status = Status {
+        routes: vec![leaving(10.0, 0.0)],
+        upstreams: vec![silent],
+        ..Status::default()
+    };
+    let found = all(&status);
+    assert_eq!(found[0].subject, "upstream work");
+    assert_eq!(
+        found[1].text,
+        "100.0 % of its clients left before the answer (10.0 a second in the last minute)"
+    );
+    assert!(found.iter().all(|it| it.health == Health::Trouble));
+    // Some always leave, and the slower of two upstreams is not to blame when nobody does.
+    status.routes = vec![leaving(0.4, 10.0)];
+    assert_eq!(all(&status), []);
+    status.routes = vec![leaving(1.0, 10.0)];
+    assert!(all(&status).iter().all(|it| it.health == Health::Warning));
+}
+
+#[test]
+fn a_limit_of_clients_that_refuses_many_is_told_with_the_busiest() {
+    let refused = |limit: &str, minute, requests| Status {
+        routes: vec![RouteStatus {
+            minute: RouteRates {
+                requests,
+                ..RouteRates::default()
+            },
+            ..RouteStatus::default()
+        }],
+        refusals: vec![RefusalStatus {
+            limit: limit.to_owned(),
+            minute,
+            ..RefusalStatus::default()
+        }],
+        clients: vec![ClientStatus {
+            client: "192.0.2.7".to_owned(),
+            requests: 40.0,
+        }],
+        ..Status::default()
+    };
+    let many = all(&refused("requests_per_second", 30.0, 1000.0));
+    assert_eq!(many[0].subject, "limit requests_per_second");
+    assert!(many[0].text.contains("192.0.2.7"), "{many:?}");
+    assert_eq!(all(&refused("requests_per_second", 1.0, 1.5)).len(), 1);
+    assert_eq!(all(&refused("requests_per_second", 1.0, 100.0)), []);
+    assert_eq!(all(&refused("connections_per_second", 1.0, 0.0)), []);
+    assert_eq!(all(&refused("access", 1000.0, 1000.0)), []);
+}
+
+#[test]
+fn handshakes_that_mostly_fail_are_told() {
+    let told = |completed, failed| {
+        let mut counts = Counts {
+            handshakes: vec![0; Handshake::ALL.len()],
+            ..Counts::default()
+        };
+        let now = Instant::now();
+        let sample = |counts: &Counts, at| Sample {
+            at,
+            counts: Arc::new(counts.clone()),
+        };
+        let samples = Samples::new(sample(&counts, now));
+        counts.handshakes[Handshake::Completed as usize] = completed;
+        *counts.handshakes.last_mut().unwrap() = failed;
+        let later = now + std::time::Duration::from_secs(300);
+        let window = samples.window(&sample(&counts, later), std::time::Duration::ZERO);
+        let mut found = Vec::new();
+        traffic::handshakes(&window, &mut found);
+        found.len()
+    };
+    assert_eq!([told(100, 400), told(500, 400), told(0, 200)], [1, 0, 0]);
+}
+
+#[test]
+fn a_late_event_loop_says_who_has_the_core() {
+    let late = |loop_lag_ms, cpu| {
+        let mut status = Status::default();
+        status.resources.loop_lag_ms = loop_lag_ms;
+        status.resources.cpu = cpu;
+        all(&status)
+    };
+    assert_eq!(late(200.0, 0.0), []);
+    assert!(
+        late(300.0, 0.95)[0]
+            .text
+            .ends_with("gatherd fills its core")
+    );
+    assert!(late(300.0, 0.04)[0].text.ends_with("so others take it"));
 }

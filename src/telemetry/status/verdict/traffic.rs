@@ -1,0 +1,194 @@
+//! What becomes of the requests: upstreams that fail, limits that refuse, answers that do not come.
+
+use super::{Lately, finding, is_close, percent, trouble, warning};
+use crate::metrics::Handshake;
+use crate::telemetry::status::model::{Finding, Health, RouteStatus, Status, UpstreamStatus};
+use crate::telemetry::status::window::Window;
+
+/// Fewer failures than this in the last minute are chance.
+const FEW: f64 = 5.0;
+/// Shares of 5xx, and of branches that failed, in the last minute.
+const ERRORS: Shares = Shares {
+    warning: 0.01,
+    trouble: 0.05,
+};
+/// Shares of requests whose client left before the answer, which some always do.
+const LEFT: Shares = Shares {
+    warning: 0.05,
+    trouble: 0.5,
+};
+/// A p99 from this part of the deadline on is close to it.
+const SLOW: f64 = 0.8;
+/// Limits of the whole service: whoever is refused by them has done nothing wrong.
+const OURS: [&str; 4] = [
+    "max_connections",
+    "max_in_flight",
+    "max_wait",
+    "max_buffered",
+];
+/// Limits of one client: a few who are refused should be, many are a sign.
+const THEIRS: [&str; 4] = [
+    "requests_per_second",
+    "max_in_flight_per_client",
+    "connections_per_second",
+    "max_connections_per_client",
+];
+/// So many refusals a second are many, as for the alert; or this share of all requests.
+const MANY: f64 = 10.0;
+const MOST: f64 = 0.5;
+
+/// From which shares on something is wrong.
+struct Shares {
+    warning: f64,
+    trouble: f64,
+}
+
+impl Shares {
+    /// How bad a share is; nothing when it is not.
+    fn badness(&self, share: f64) -> Option<Health> {
+        if share >= self.trouble {
+            Some(Health::Trouble)
+        } else {
+            (share >= self.warning).then_some(Health::Warning)
+        }
+    }
+}
+
+/// A part of a whole that may be nothing.
+fn part(of: f64, whole: f64) -> f64 {
+    if whole > 0.0 { of / whole } else { 0.0 }
+}
+
+pub(super) fn routes(status: &Status, seconds: f64, found: &mut Vec<Finding>) {
+    for route in &status.routes {
+        let subject = format!("route {}", route.route);
+        let minute = &route.minute;
+        let bad = 1.0 - minute.good_share.unwrap_or(1.0);
+        if let Some(health) = ERRORS
+            .badness(bad)
+            .filter(|_| minute.errors * seconds >= FEW)
+        {
+            let text = format!(
+                "{} of its answers in the last minute were errors ({:.1} a second)",
+                percent(bad),
+                minute.errors
+            );
+            found.push(finding(health, subject.clone(), text));
+        }
+        if let Some((health, share)) = clients_leave(route, seconds) {
+            let text = format!(
+                "{} of its clients left before the answer ({:.1} a second in the last minute)",
+                percent(share),
+                minute.left
+            );
+            found.push(finding(health, subject.clone(), text));
+        }
+        if let (Some(p99), Some(deadline)) = (minute.p99_ms, route.deadline_ms)
+            && p99 >= SLOW * deadline
+        {
+            let text = format!("p99 is {p99:.0} ms, and the deadline comes at {deadline:.0} ms");
+            found.push(warning(subject, text));
+        }
+    }
+}
+
+/// Whether too many do not wait for the answer, and their share of those that could have had one.
+fn clients_leave(route: &RouteStatus, seconds: f64) -> Option<(Health, f64)> {
+    let minute = &route.minute;
+    let share = part(minute.left, minute.left + minute.good + minute.errors);
+    let health = LEFT
+        .badness(share)
+        .filter(|_| minute.left * seconds >= FEW)?;
+    Some((health, share))
+}
+
+pub(super) fn upstreams(status: &Status, lately: &Lately<'_>, found: &mut Vec<Finding>) {
+    let leave = |route| clients_leave(route, lately.seconds).map(|(health, _)| health);
+    let clients_leave = status.routes.iter().filter_map(leave).max();
+    for upstream in lately.upstreams {
+        let subject = format!("upstream {}", upstream.upstream);
+        found.extend(fails(upstream, &subject, lately.seconds));
+        if let Some(health) = clients_leave.filter(|_| is_silent(upstream, lately.seconds)) {
+            let text = format!(
+                "none of its calls had a reply before the gather was over ({:.1} a second in the last minute)",
+                upstream.unfinished
+            );
+            found.push(finding(health, subject.clone(), text));
+        }
+        let calls = upstream.running + upstream.lingering;
+        if is_close(calls, upstream.max_calls) {
+            let text = format!(
+                "{calls} of at most {} calls run or linger, {} branches wait",
+                upstream.max_calls, upstream.waiting
+            );
+            found.push(warning(subject, text));
+        }
+    }
+}
+
+fn fails(upstream: &UpstreamStatus, subject: &str, seconds: f64) -> Option<Finding> {
+    let failed: f64 = upstream.failures.iter().map(|failure| failure.rate).sum();
+    let share = part(failed, upstream.branches);
+    let health = ERRORS.badness(share).filter(|_| failed * seconds >= FEW)?;
+    let ends = upstream.failures.iter().map(|failure| {
+        let part = percent(failure.rate / upstream.branches);
+        format!("{part} of its calls end in `{}`", failure.kind)
+    });
+    let ends: Vec<_> = ends.collect();
+    let text = format!("{} (last minute)", ends.join(", "));
+    Some(finding(health, subject, text))
+}
+
+/// The slower one of `first` is so too, and well: it takes clients that do not wait to blame it.
+fn is_silent(upstream: &UpstreamStatus, seconds: f64) -> bool {
+    upstream.branches == 0.0 && upstream.unfinished * seconds >= FEW
+}
+
+pub(super) fn refusals(status: &Status, seconds: f64, found: &mut Vec<Finding>) {
+    let requests: f64 = status
+        .routes
+        .iter()
+        .map(|route| route.minute.requests)
+        .sum();
+    for refusal in &status.refusals {
+        let (limit, rate) = (refusal.limit.as_str(), refusal.minute);
+        let subject = format!("limit {limit}");
+        if OURS.contains(&limit) && rate > 0.0 {
+            let text = format!("refuses {rate:.1} a second, whoever asks (last minute)");
+            found.push(trouble(subject, text));
+            continue;
+        }
+        let of_requests = !limit.contains("connections");
+        let most = of_requests && rate * seconds >= FEW && rate >= MOST * requests;
+        if THEIRS.contains(&limit) && (rate >= MANY || most) {
+            let mut text = format!("refuses {rate:.1} a second (last minute)");
+            if let Some(client) = status.clients.first() {
+                text += &format!(
+                    "; the busiest client, {}, asks {:.1} times a second",
+                    client.client, client.requests
+                );
+            }
+            found.push(warning(subject, text));
+        }
+    }
+}
+
+/// Strangers fail at any time; when most fail, and many, it may be ours.
+pub(super) fn handshakes(five_minutes: &Window, found: &mut Vec<Finding>) {
+    let of = |handshake: Handshake| {
+        five_minutes.rise(|counts| {
+            let count = counts.handshakes.get(handshake as usize);
+            count.copied().unwrap_or_default()
+        })
+    };
+    let all = five_minutes.rise(|counts| counts.handshakes.iter().sum());
+    let failed = five_minutes.rate(all - of(Handshake::Completed));
+    let share = part(failed, five_minutes.rate(all));
+    if failed >= 1.0 && share >= MOST {
+        let text = format!(
+            "{} of them fail ({failed:.1} a second, last five minutes); the log says why",
+            percent(share)
+        );
+        found.push(warning("handshakes", text));
+    }
+}
