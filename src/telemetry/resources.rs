@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 use self::parse::Ticks;
 use crate::metrics::{ResourceMetrics, whole};
@@ -31,9 +32,24 @@ fn process(metrics: &ResourceMetrics) -> Option<()> {
     metrics
         .resident
         .set(stat.resident_pages.saturating_mul(pages));
-    let boot = parse::boot_time(&text("/proc/stat")?)?;
-    metrics.started.set(boot + seconds(stat.started));
+    let boot = text("/proc/stat").and_then(|stat| parse::boot_time(&stat));
+    let started = boot.unwrap_or_else(boot_by_clocks) + seconds(stat.started);
+    // Two clocks are never read at the same instant: only what is another start is another value.
+    if (started - metrics.started.get()).abs() >= 1.0 {
+        metrics.started.set(started);
+    }
     Some(())
+}
+
+/// When the host was started, where a sandbox hides `/proc/stat` (`ProcSubset=pid` of systemd).
+fn boot_by_clocks() -> f64 {
+    let read = |clock| {
+        let now = clock_gettime(clock);
+        #[expect(clippy::cast_precision_loss, reason = "exact for millions of years")]
+        let seconds = now.tv_sec as f64;
+        seconds + f64::from(i32::try_from(now.tv_nsec).unwrap_or(0)) / 1e9
+    };
+    read(ClockId::Realtime) - read(ClockId::Boottime)
 }
 
 fn host(metrics: &ResourceMetrics) -> Option<()> {
@@ -134,5 +150,11 @@ mod tests {
         assert!(resources.max_descriptors.get() >= resources.descriptors.get());
         assert!(resources.cores.get() >= 1);
         assert!(resources.host_cpu.with_label_values(&["idle"]).get() > 0.0);
+    }
+
+    #[test]
+    fn the_clocks_know_when_the_host_was_started_as_well_as_the_kernel_does() {
+        let told = parse::boot_time(&text("/proc/stat").unwrap()).unwrap();
+        assert!((told - boot_by_clocks()).abs() <= 2.0, "{told}");
     }
 }
