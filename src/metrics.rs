@@ -16,6 +16,7 @@ mod shared;
 mod upstreams;
 mod words;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,8 +150,8 @@ pub struct Limits<'a> {
     pub routes: Vec<RouteLimits<'a>>,
     /// Whether Redis counts for several hosts.
     pub shared_limit: bool,
-    /// Every upstream's name and `max_calls`.
-    pub upstreams: Vec<(&'a str, usize)>,
+    /// Every upstream.
+    pub upstreams: Vec<UpstreamLimits<'a>>,
     /// How calls fail.
     pub kinds: &'a [&'static str],
 }
@@ -164,6 +165,17 @@ pub struct RouteLimits<'a> {
     pub policy: &'a str,
     /// When the deadline of a request that names none comes.
     pub timeout: Duration,
+}
+
+/// What of an upstream the metrics and the status show.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamLimits<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// `max_calls`.
+    pub max_calls: usize,
+    /// Where it is, when its URL has an address and not a name.
+    pub address: Option<IpAddr>,
 }
 
 /// As gauges have it.

@@ -1,7 +1,11 @@
 //! What of the settings the metrics show.
 
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
 use crate::config::Settings;
-use crate::metrics::{Limits, RouteLimits};
+use crate::metrics::{Limits, RouteLimits, UpstreamLimits};
 use crate::upstream::Kind;
 
 /// The limits that hold while these settings do.
@@ -11,7 +15,11 @@ pub(super) fn limits(settings: &Settings) -> Limits<'_> {
         policy: route.policy.name(),
         timeout: route.timeout,
     });
-    let upstreams = settings.upstreams.iter();
+    let upstreams = settings.upstreams.iter().map(|upstream| UpstreamLimits {
+        name: &upstream.name,
+        max_calls: upstream.max_calls,
+        address: address(&upstream.url),
+    });
     Limits {
         max_connections: settings.server.max_connections,
         max_in_flight: settings.server.max_in_flight,
@@ -19,8 +27,15 @@ pub(super) fn limits(settings: &Settings) -> Limits<'_> {
         routes: routes.collect(),
         shared_limit: settings.shared_limits.is_some(),
         kinds: &Kind::NAMES,
-        upstreams: upstreams
-            .map(|upstream| (&*upstream.name, upstream.max_calls))
-            .collect(),
+        upstreams: upstreams.collect(),
+    }
+}
+
+/// The address that stands in a URL, where no name does.
+fn address(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Domain(_) => None,
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
     }
 }

@@ -101,8 +101,9 @@ pub struct UpstreamCounts {
     pub retries: u64,
     /// Times of calls.
     pub durations: Durations,
-    /// What its name stands for, and for how long it has; none where nothing was looked up.
-    pub addresses: Option<(Vec<IpAddr>, Duration)>,
+    /// What its name stands for, and for how long it has (an address always has); none where nothing
+    /// was looked up yet.
+    pub addresses: Option<(Vec<IpAddr>, Option<Duration>)>,
 }
 
 impl RouteCounts {

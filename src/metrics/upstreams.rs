@@ -12,7 +12,7 @@ use prometheus::{
 };
 
 use super::counts::{Durations, UpstreamCounts};
-use super::{Held, make, whole};
+use super::{Held, UpstreamLimits, make, whole};
 
 /// What a call is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +164,8 @@ pub(super) struct Vectors {
 struct Configured {
     name: Arc<str>,
     max_calls: usize,
+    /// From its URL; otherwise it is looked up.
+    address: Option<IpAddr>,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -172,6 +174,8 @@ impl Configured {
         let metrics = &*self.metrics;
         let failed = metrics.failed.iter();
         let resolved = metrics.resolved.lock().clone();
+        let resolved = resolved.map(|found| (found.addresses, Some(found.since.elapsed())));
+        let stated = self.address.map(|address| (vec![address], None));
         UpstreamCounts {
             name: self.name.clone(),
             max_calls: self.max_calls,
@@ -182,7 +186,7 @@ impl Configured {
             requests: metrics.requests.get(),
             retries: metrics.retries.get(),
             durations: Durations::of(&metrics.duration),
-            addresses: resolved.map(|found| (found.addresses, found.since.elapsed())),
+            addresses: stated.or(resolved),
         }
     }
 }
@@ -255,18 +259,19 @@ impl Vectors {
     }
 
     /// Shows these names and their `max_calls` from now on, and no others.
-    pub(super) fn configure(&self, upstreams: &[(&str, usize)], kinds: &[&'static str]) {
-        let configured = upstreams.iter().map(|(name, max_calls)| {
-            let gauge = self.max_calls.with_label_values(&[*name]);
-            gauge.set(whole(*max_calls));
+    pub(super) fn configure(&self, upstreams: &[UpstreamLimits<'_>], kinds: &[&'static str]) {
+        let configured = upstreams.iter().map(|upstream| {
+            let gauge = self.max_calls.with_label_values(&[upstream.name]);
+            gauge.set(whole(upstream.max_calls));
             Configured {
-                name: (*name).into(),
-                max_calls: *max_calls,
-                metrics: self.upstream(name, kinds),
+                name: upstream.name.into(),
+                max_calls: upstream.max_calls,
+                address: upstream.address,
+                metrics: self.upstream(upstream.name, kinds),
             }
         });
         *self.configured.lock() = configured.collect();
-        let upstreams: BTreeSet<&str> = upstreams.iter().map(|(name, _)| *name).collect();
+        let upstreams: BTreeSet<&str> = upstreams.iter().map(|upstream| upstream.name).collect();
         let keep = |labels: &HashMap<&str, &str>| upstreams.contains(labels[UPSTREAM]);
         make::retain(&self.calls, keep);
         make::retain(&self.max_calls, keep);

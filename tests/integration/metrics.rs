@@ -235,6 +235,8 @@ async fn the_status_says_where_the_trouble_is() {
     assert!(text.starts_with("Trouble"), "{text}");
     assert!(text.contains("status"), "the kind of failure: {text}");
     assert_eq!(told["status"]["clients"][0]["client"], "127.0.0.1");
+    let addresses = &told["status"]["upstreams"][0]["addresses"];
+    assert_eq!(*addresses, serde_json::json!(["127.0.0.1"]));
 }
 
 #[tokio::test]

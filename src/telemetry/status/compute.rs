@@ -177,7 +177,7 @@ fn upstreams(window: &Window) -> Vec<UpstreamStatus> {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            addresses_age_seconds: age.map(|age| age.as_secs_f64()),
+            addresses_age_seconds: age.flatten().map(|age| age.as_secs_f64()),
             running,
             waiting,
             lingering,

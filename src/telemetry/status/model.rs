@@ -139,9 +139,9 @@ pub struct RouteRates {
 pub struct UpstreamStatus {
     /// Its name.
     pub upstream: String,
-    /// What its name last stood for; empty when it is an address or was not looked up yet.
+    /// What its name last stood for, or the address that its URL has; empty when not looked up yet.
     pub addresses: Vec<String>,
-    /// How long ago that was found out.
+    /// How long its name has stood for them.
     pub addresses_age_seconds: Option<f64>,
     /// Calls for whose reply somebody waits.
     pub running: i64,

@@ -2,13 +2,15 @@
 
 mod table;
 mod words;
+mod wrap;
 
 use std::fmt::Write;
 
 pub(super) use self::table::Table;
 pub(super) use self::words::number;
 use self::words::{age, bytes, instant, milliseconds, plain, share};
-use super::{Finding, Health, ResourceStatus, SharedLimitStatus, Status};
+use self::wrap::wrapped;
+use super::{Finding, Health, ResourceStatus, RouteRates, SharedLimitStatus, Status};
 
 /// The status at one moment; every line ends.
 #[must_use]
@@ -30,7 +32,7 @@ pub fn text(status: &Status) -> String {
     for part in parts.iter().filter(|part| !part.is_empty()) {
         let _ = write!(text, "\n{part}");
     }
-    text
+    wrapped(&text)
 }
 
 fn verdict(health: &Health, findings: &[Finding]) -> String {
@@ -103,35 +105,20 @@ fn service(status: &Status) -> String {
 
 fn routes(status: &Status) -> String {
     let mut table = Table::new(
-        "ROUTE",
+        "ROUTE, 1 min",
         &[
-            "good/s 1m",
-            "5m",
-            "good 1m",
-            "5m",
-            "errors/s",
-            "p50 1m",
-            "p99 1m",
-            "p99 5m",
-            "deadline",
+            "good/s", "good", "errors/s", "left/s", "p50", "p99", "deadline",
         ],
     );
     for route in &status.routes {
         let (minute, five) = (&route.minute, &route.five_minutes);
         table.row(
             &plain(&route.route),
-            [
-                number(minute.good),
-                number(five.good),
-                share(minute.good_share),
-                share(five.good_share),
-                number(minute.errors),
-                milliseconds(minute.p50_ms),
-                milliseconds(minute.p99_ms),
-                milliseconds(five.p99_ms),
-                milliseconds(route.deadline_ms),
-            ],
+            rates(minute, milliseconds(route.deadline_ms)),
         );
+        if five.requests > 0.0 {
+            table.row("  in 5 min", rates(five, String::new()));
+        }
         if route.hedges_started + route.hedges_held_back > 0.0 {
             let [started, won, held] = [
                 route.hedges_started,
@@ -147,18 +134,23 @@ fn routes(status: &Status) -> String {
     table.text()
 }
 
+fn rates(rates: &RouteRates, deadline: String) -> [String; 7] {
+    [
+        number(rates.good),
+        share(rates.good_share),
+        number(rates.errors),
+        number(rates.left),
+        milliseconds(rates.p50_ms),
+        milliseconds(rates.p99_ms),
+        deadline,
+    ]
+}
+
 fn upstreams(status: &Status) -> String {
     let mut table = Table::new(
-        "UPSTREAM, 5m",
+        "UPSTREAM, 5 min",
         &[
-            "calls/s",
-            "succeed",
-            "p50",
-            "p99",
-            "running",
-            "lingering",
-            "of",
-            "waiting",
+            "calls/s", "succeed", "p50", "p99", "run", "linger", "of", "wait",
         ],
     );
     for upstream in &status.upstreams {
@@ -195,7 +187,7 @@ fn upstreams(status: &Status) -> String {
         if !upstream.addresses.is_empty() {
             let found = upstream
                 .addresses_age_seconds
-                .map(|seconds| format!(", found {} ago", age(seconds)));
+                .map(|seconds| format!(", unchanged for {}", age(seconds)));
             let addresses = plain(&upstream.addresses.join(" "));
             table.note(format!("address: {addresses}{}", found.unwrap_or_default()));
         }
@@ -207,7 +199,8 @@ fn load(status: &Status) -> String {
     let load = &status.load;
     format!(
         "in flight    {} of {} gathers; branches waiting {}, calls lingering {}\n\
-         connections  {} of {}: active {}, idle {}, in handshake {}; handshakes failed {}/s\n\
+         connections  {} of {}: active {}, idle {}, in handshake {}\n\
+         handshakes   {} a second failed in 5 min\n\
          replies held {} of {}; calls for each request {}; clients tracked {}\n",
         load.in_flight,
         load.max_in_flight,
@@ -227,7 +220,7 @@ fn load(status: &Status) -> String {
 }
 
 fn refusals(status: &Status) -> String {
-    let mut table = Table::new("REFUSED BY", &["1m /s", "5m /s", "since start"]);
+    let mut table = Table::new("REFUSED BY", &["1 min /s", "5 min /s", "since start"]);
     for limit in status.refusals.iter().filter(|limit| limit.total > 0) {
         let cells = [
             number(limit.minute),
@@ -243,7 +236,7 @@ fn refusals(status: &Status) -> String {
 }
 
 fn clients(status: &Status) -> String {
-    let mut table = Table::new("BUSIEST CLIENTS", &["requests/s"]);
+    let mut table = Table::new("BUSIEST CLIENTS, 1 to 2 min", &["requests/s"]);
     for client in &status.clients {
         table.row(&plain(&client.client), [number(client.requests)]);
     }
@@ -268,11 +261,12 @@ fn resources(now: &ResourceStatus) -> String {
     let waits = if pressure.is_empty() {
         String::new()
     } else {
-        format!("; tasks wait for {}", pressure.join(", "))
+        format!("waits        for {} of the time\n", pressure.join(", "))
     };
     format!(
-        "CPU          {} of a core; host {} of {}, steal {}; event loop late by {}{waits}\n\
-         memory       {} of {}; descriptors {} of {}\n\
+        "CPU          {} of a core; host {} of {}, steal {}\n\
+         event loop   late by {} at most, in ten seconds\n\
+         {waits}memory       {} of {}; descriptors {} of {}\n\
          listen drops {}/s, {} since the start\n",
         share(Some(now.cpu)),
         share(Some(now.host_cpu)),

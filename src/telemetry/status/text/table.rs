@@ -1,6 +1,9 @@
 //! Columns that line up: the first to the left, the others to the right.
 
-/// A table with a head; its cells are text.
+use super::wrap::COLUMNS;
+
+/// A table with a head; its cells are text. A first cell that would make it too wide has a line of
+/// its own.
 pub(in crate::telemetry::status) struct Table {
     head: Vec<String>,
     rows: Vec<Row>,
@@ -53,7 +56,11 @@ impl Table {
             let widths = lines.iter().filter_map(|line| line.get(column));
             widths.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..self.head.len()).map(widest).collect();
+        let mut widths: Vec<usize> = (0..self.head.len()).map(widest).collect();
+        let others: usize = widths.iter().skip(1).map(|width| width + 2).sum();
+        if let Some(first) = widths.first_mut() {
+            *first = (*first).min(COLUMNS.saturating_sub(others));
+        }
         let mut text = aligned(&self.head, &widths);
         for row in &self.rows {
             match row {
@@ -68,7 +75,9 @@ impl Table {
 fn aligned(cells: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
     for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
-        if column == 0 {
+        if column == 0 && cell.chars().count() > width {
+            line.push_str(&format!("{cell}\n{:width$}", ""));
+        } else if column == 0 {
             line.push_str(&format!("{cell:<width$}"));
         } else {
             line.push_str(&format!("  {cell:>width$}"));

@@ -106,11 +106,11 @@ fn every_figure_has_its_place() {
     for line in [
         "gatherd 1.2.3, ready, at 2026-11-24T22:00:00Z",
         "certificate     api.example.com EXPIRED 1 d 1 h ago",
-        "/api/all         24  303    8.0 %  99.9 %       276  250 ms  611 ms  604 ms      10 s",
-        "work              100    8.0 %  2 ms  2 s      498         12  512       61",
+        "/api/all          24   8.0 %       276       0  250 ms  611 ms      10 s\n  in 5 min       303  99.9 %      0.02       0  250 ms  604 ms\n",
+        "work                 100    8.0 %  2 ms  2 s  498      12  512    61",
         "  failures: connect 92.0 % (27600)",
-        "  address: 192.0.2.1, found 41 s ago",
-        "rate_limit    1.4    1.3         9214",
+        "  address: 192.0.2.1, unchanged for 41 s",
+        "rate_limit       1.4       1.3         9214",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -121,4 +121,28 @@ fn a_terminal_obeys_nothing_that_came_from_outside() {
     let text = text(&in_trouble());
     assert!(text.contains("evil\u{fffd}[2J"), "{text}");
     assert!(!text.chars().any(|it| it.is_control() && it != '\n'));
+}
+
+#[test]
+fn every_line_fits_a_terminal_of_80_columns() {
+    let mut status = in_trouble();
+    let mut large = route();
+    large.route = format!("/api/{}/{{id}}", "x".repeat(60));
+    large.minute = rates(123_456.0, 99_999.0, 59_949.0);
+    large.minute.left = 99_999.0;
+    status.routes.push(large);
+    status.upstreams[0].failures = vec![status.upstreams[0].failures[0].clone(); 10];
+    status.findings[0].text = "ends badly, ".repeat(20);
+    status.process.last_stop = Some("killed, or the machine went down; ".repeat(3));
+    status.resources.cpu_pressure = Some(0.123);
+    status.resources.memory_pressure = Some(0.000_1);
+    status.resources.io_pressure = Some(0.999);
+    let text = text(&status);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}\n{text}");
+    }
+    assert!(
+        text.contains(&format!("/api/{}/{{id}}\n", "x".repeat(60))),
+        "{text}"
+    );
 }
