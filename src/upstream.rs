@@ -18,7 +18,7 @@ use ::http::HeaderMap;
 use ::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, USER_AGENT};
 use tokio_util::task::TaskTracker;
 
-pub use self::buffers::{Buffers, Reservation};
+pub use self::buffers::{Buffers, Reservation, Share};
 pub use self::call::{Call, Reply, Request};
 use self::clients::Clients;
 pub use self::failure::{Failure, Kind};

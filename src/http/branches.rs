@@ -42,7 +42,9 @@ impl RouteCalls {
         let branches = 0..route.settings.branches.len();
         let requests = branches.map(|branch| {
             let trace = context.trace.header(spans + branch as u64);
-            request(route, branch, context, parameters, trace).map(Some)
+            let mut request = request(route, branch, context, parameters, trace)?;
+            request.share = client.as_ref().map(|client| client.share().clone());
+            Ok(Some(request))
         });
         context.record.begin(route, parameters.deadline, spans);
         Ok(Self {
@@ -137,5 +139,6 @@ fn request(
         headers,
         select: settings.select.clone(),
         deadline: parameters.deadline,
+        share: None,
     })
 }

@@ -11,12 +11,13 @@ use super::limiter::{RATELIMIT, RATELIMIT_POLICY, header};
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::client::ClientKey;
 use crate::metrics::Held;
+use crate::upstream::Share;
 
 /// The gathers of the process; outlives snapshots.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     gathers: AtomicUsize,
-    clients: Mutex<HashMap<ClientKey, usize>>,
+    clients: Mutex<HashMap<ClientKey, Arc<Share>>>,
 }
 
 impl InFlight {
@@ -50,8 +51,8 @@ impl InFlight {
         most: usize,
     ) -> Result<ClientHold, ProblemDetails> {
         let mut clients = self.clients.lock();
-        let count = clients.entry(client).or_default();
-        if *count >= most {
+        let share = clients.entry(client).or_default();
+        if !share.enter(most) {
             let detail = "this client has as many gathers as it may have at once";
             let status = StatusCode::TOO_MANY_REQUESTS;
             // draft-ietf-httpapi-ratelimit-headers-10 section 3.1.2.
@@ -63,9 +64,9 @@ impl InFlight {
                     .with_header(RATELIMIT, header("\"in-flight\";r=0;t=1")),
             );
         }
-        *count += 1;
         Ok(ClientHold {
             in_flight: self.clone(),
+            share: share.clone(),
             client,
         })
     }
@@ -96,17 +97,22 @@ impl Drop for GatherHold {
 #[derive(Debug)]
 pub(super) struct ClientHold {
     in_flight: Arc<InFlight>,
+    share: Arc<Share>,
     client: ClientKey,
+}
+
+impl ClientHold {
+    /// What the client holds.
+    pub(super) fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
 }
 
 impl Drop for ClientHold {
     fn drop(&mut self) {
         let mut clients = self.in_flight.clients.lock();
-        if let Some(count) = clients.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&self.client);
-            }
+        if self.share.leave() {
+            clients.remove(&self.client);
         }
     }
 }

@@ -175,14 +175,17 @@ impl Activity {
         times.unclaimed <= MOST_UNCLAIMED
     }
 
-    /// The socket took bytes, or did not.
-    pub(super) fn sent(&self, blocked: bool) {
+    /// The socket took bytes.
+    pub(super) fn sent(&self) {
+        self.times.lock().blocked_since = None;
+    }
+
+    /// The socket takes nothing. Gives whether it took something when it was last tried.
+    pub(super) fn blocks(&self) -> bool {
         let mut times = self.times.lock();
-        match (blocked, times.blocked_since) {
-            (false, None) | (true, Some(_)) => {}
-            (false, Some(_)) => times.blocked_since = None,
-            (true, None) => times.blocked_since = Some(Instant::now()),
-        }
+        let begins = times.blocked_since.is_none();
+        times.blocked_since.get_or_insert_with(Instant::now);
+        begins
     }
 
     /// A request's head is complete; of the protocol that it says, whatever the handshake agreed on.
@@ -349,9 +352,10 @@ mod tests {
         assert_eq!(due(&activity), Some((5, Overdue::Head)));
         activity.begin(Protocol::Http1);
         assert_eq!(due(&activity), None);
-        activity.sent(true);
+        assert!(activity.blocks());
+        assert!(!activity.blocks());
         assert_eq!(due(&activity), Some((15, Overdue::Write)));
-        activity.sent(false);
+        activity.sent();
         let response = activity.respond();
         assert_eq!(due(&activity), Some((15, Overdue::Write)));
         activity.end(Some(response));

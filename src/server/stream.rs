@@ -129,7 +129,7 @@ impl<S> Watched<S> {
 
     /// Bytes leave; if they are an answer of the HTTP library's own, its request was malformed.
     fn leaves(&self, bytes: &[u8]) {
-        self.activity.sent(false);
+        self.activity.sent();
         if is_bare_refusal(bytes) {
             self.connections.malformed(self.client);
         }
@@ -137,7 +137,12 @@ impl<S> Watched<S> {
 
     /// The error of a connection that is overdue while it writes.
     fn poll_write_overdue(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        self.activity.sent(true);
+        if self.activity.blocks() {
+            // Whatever the timer was set for is over. Firing for that, it would have the socket tried
+            // again, which takes a little more then, as if the client had taken something.
+            let due = Instant::now() + self.timeouts.write;
+            self.timer.as_mut().reset(due);
+        }
         match self.poll_overdue(context) {
             Poll::Ready(Overdue::Write) => Poll::Ready(io::ErrorKind::TimedOut.into()),
             Poll::Ready(Overdue::Idle | Overdue::Head) | Poll::Pending => Poll::Pending,
@@ -204,7 +209,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Ready(result) => {
-                self.activity.sent(false);
+                self.activity.sent();
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_write_overdue(context).map(Err),

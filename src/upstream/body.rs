@@ -1,18 +1,16 @@
 //! Reads the body of one reply: counted while it streams, discarded once nobody wants it.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 
 use super::call::Progress;
 use super::clients::Response;
-use super::{Buffers, Failure, Kind, Reservation};
+use super::{Failure, Kind, Reservation};
 
-/// Reads a body to its end, at most `most` bytes of it.
+/// Reads a body to its end, at most `most` bytes of it, into an account that holds nothing yet.
 pub(super) async fn read(
     response: &mut Response,
     most: usize,
-    buffers: &Arc<Buffers>,
+    reservation: Reservation,
     progress: &Progress,
 ) -> Result<(Bytes, Reservation), Failure> {
     let status = response.status().as_u16();
@@ -21,7 +19,7 @@ pub(super) async fn read(
     if announced > most as u64 {
         return Err(fail(Kind::TooLarge));
     }
-    let mut held = Held::new(buffers);
+    let mut held = Held::new(reservation);
     let mut total = 0;
     while let Some(chunk) = response.chunk().await.map_err(fail)? {
         total += chunk.len();
@@ -45,8 +43,7 @@ struct Held {
 }
 
 impl Held {
-    fn new(buffers: &Arc<Buffers>) -> Self {
-        let reservation = Reservation::new(buffers);
+    fn new(reservation: Reservation) -> Self {
         Self {
             first: Bytes::new(),
             joined: BytesMut::new(),

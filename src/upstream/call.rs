@@ -13,7 +13,7 @@ use url::Url;
 
 use super::clients::{Connection, Response};
 use super::permits::Permit;
-use super::{Failure, Kind, Reservation, Upstream, body, json};
+use super::{Failure, Kind, Reservation, Share, Upstream, body, json};
 use crate::metrics::{CallState, Limit, StagedCall};
 
 /// The remaining milliseconds, for upstreams that would give up in time.
@@ -33,6 +33,8 @@ pub struct Request {
     pub select: Option<Arc<str>>,
     /// When the reply is of no use any more; only told to the upstream, kept by the gather.
     pub deadline: Instant,
+    /// What its client holds, where the limits of one client hold.
+    pub share: Option<Arc<Share>>,
 }
 
 /// What a call gave: a body that is one JSON document.
@@ -129,7 +131,8 @@ impl Upstream {
             return Err(Failure::after(Kind::Status, status.as_u16()));
         }
         let most = self.settings.max_response;
-        let read = body::read(&mut response, most, &self.common.buffers, &progress);
+        let account = Reservation::new(&self.common.buffers, request.share.as_ref());
+        let read = body::read(&mut response, most, account, &progress);
         let refused = |failure: &Failure| {
             if failure.kind == Kind::Overloaded {
                 self.common.metrics.edge.refused(Limit::MaxBuffered);
