@@ -38,7 +38,7 @@ use crate::config::{
 use crate::http::Snapshot;
 use crate::metrics::Metrics;
 use crate::mock;
-use crate::server::{Tls, raise_descriptor_limit};
+use crate::server::{Tls, raise_descriptor_limit, within_descriptors};
 use crate::telemetry::logs::{self, Logs};
 
 /// Where an [`App`] listens.
@@ -80,7 +80,7 @@ pub fn serve(file: &Path) -> Result<(), Problems> {
     words::warn_of_descriptors(settings, raise_descriptor_limit());
     let runtime = runtime(settings.server.worker_threads)
         .map_err(|error| Problem::unavailable("threads", error))?;
-    let app = bind_with(settings, inherited)?;
+    let app = bind_with(&within_descriptors(settings), inherited)?;
     logs.count_in(&app.live.metrics);
     words::announce(settings, &app.local_addrs());
     let reload = Reload {

@@ -31,7 +31,7 @@ use tower::{Service, service_fn};
 use self::acceptor::Acceptor;
 pub use self::acceptor::Transport;
 pub use self::connections::Connections;
-pub use self::descriptors::raise_descriptor_limit;
+pub use self::descriptors::{descriptors_needed, raise_descriptor_limit, within_descriptors};
 pub use self::drain::drain;
 use self::incidents::What;
 use self::listener::{Edge, Gate, Listener};

@@ -57,10 +57,12 @@ impl App {
 /// # Errors
 /// All that is missing: files that cannot be read, addresses that are taken.
 pub fn bind(settings: &Settings) -> Result<App, Problems> {
-    bind_with(settings, Inherited::default())
+    let settings = server::within_descriptors(settings);
+    bind_with(&settings, Inherited::default())
 }
 
-/// The same, with sockets that take the place of configured addresses.
+/// The same of settings that are within the descriptors, with sockets that take the place of
+/// configured addresses.
 pub(super) fn bind_with(settings: &Settings, inherited: Inherited) -> Result<App, Problems> {
     let metrics = Metrics::new();
     let common = common(settings, metrics.clone());

@@ -12,6 +12,7 @@ use super::limits::limits;
 use super::manager;
 use crate::config::{self, Changes, Config, Environment, Problem, Problems};
 use crate::http::Snapshot;
+use crate::server::within_descriptors;
 
 /// The pause after a reload, so that a storm of signals costs little.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -64,17 +65,18 @@ impl Reload {
             metrics,
         } = &self.live;
         let before = current.load();
-        let snapshot = Snapshot::new(&config.settings, common, Some(&before));
-        let tls = tls.as_ref().zip(config.settings.tls.as_ref());
+        let settings = &within_descriptors(&config.settings);
+        let snapshot = Snapshot::new(settings, common, Some(&before));
+        let tls = tls.as_ref().zip(settings.tls.as_ref());
         let tls = tls.map(|(tls, settings)| Ok((tls, tls.prepare(settings)?)));
         let (snapshot, tls) = both(snapshot, tls.transpose())?;
         let changes = self.config.changes(&config);
         if let Some((tls, prepared)) = tls {
             tls.replace(prepared);
         }
-        connections.update(&config.settings);
+        connections.update(settings);
         current.store(Arc::new(snapshot));
-        metrics.configured(&limits(&config.settings));
+        metrics.configured(&limits(settings));
         self.config = config;
         Ok(changes)
     }

@@ -2,26 +2,23 @@
 
 use super::LocalAddrs;
 use crate::config::Settings;
-
-/// Descriptors besides those of connections: listeners, logs, timers.
-const OTHER_DESCRIPTORS: usize = 64;
+use crate::server::{descriptors_needed, within_descriptors};
 
 /// Says so when the limits of the configuration are more than the process may have descriptors for.
 pub(super) fn warn_of_descriptors(settings: &Settings, limit: Option<u64>) {
-    let calls: usize = settings
-        .upstreams
-        .iter()
-        .map(|upstream| upstream.max_calls)
-        .sum();
-    let needed = settings.server.max_connections + calls + OTHER_DESCRIPTORS;
+    let needed = descriptors_needed(settings);
     if let Some(limit) = limit
         && (needed as u64) > limit
     {
+        let cut = within_descriptors(settings);
+        let calls: usize = cut.upstreams.iter().map(|one| one.max_calls).sum();
         tracing::warn!(
             needed,
             limit,
+            max_connections = cut.server.max_connections,
+            calls,
             "max_connections and the upstreams' max_calls may need more descriptors than the \
-             process may have; raise LimitNOFILE or lower them"
+             process may have, and are cut to these; raise LimitNOFILE or lower them"
         );
     }
 }

@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 
 use self::table::Table;
 use super::activity::{Activity, Timeouts};
-use super::descriptors;
 use super::incidents::{Incidents, What};
 use crate::client::ClientKey;
 use crate::config::{AccessSettings, ClientSettings, RateLimitSettings, Settings};
@@ -231,7 +230,7 @@ impl Limits {
             access: settings.access.clone(),
             trusted: settings.server.trusted_proxies.clone(),
             clients: settings.clients.clone(),
-            most: descriptors::most_connections(settings),
+            most: settings.server.max_connections,
             most_per_client: settings.server.max_connections_per_client,
             rate,
             timeouts: Timeouts {

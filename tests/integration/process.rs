@@ -233,3 +233,43 @@ async fn a_closed_standard_error_does_not_stop_the_service() {
     });
     assert_eq!(answer.await.status, 200);
 }
+
+#[tokio::test]
+async fn few_descriptors_cost_calls_a_refusal_and_nobody_their_connection() {
+    let directory = TempDir::new().expect("a directory for this test");
+    let upstream = Upstream::with(r#"{"time":250}"#, Duration::from_millis(500));
+    let config = upstream.section("work", "/")
+        + "max_calls = 1000\nmax_wait = \"1ms\"\n[rate_limit]\nenabled = false\n"
+        + &route("/a", "all", "work", "calls = 2");
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"";
+    let text = config_text("max_in_flight_per_client = 1000", &config);
+    let text = text.replace("[admin]\nenabled = false", admin);
+    fs::write(directory.path().join("config.toml"), text).expect("a file");
+    let mut command = Command::new("/bin/sh");
+    let limited = "ulimit -n 300 && exec \"$0\"";
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_gatherd")]);
+    command.current_dir(directory.path()).env_clear();
+    let mut running = Running::start(command);
+    running.line("are cut to these").await;
+    let url = format!("https://{}/a", running.address("listening for HTTPS").await);
+    let admin = running.address("listening for operators").await;
+    let mut clients = JoinSet::new();
+    for _ in 0..5 {
+        let [_, client] = http1_and_http2();
+        // The others go over its connection.
+        get(&client, &url).await;
+        for _ in 0..60 {
+            let (client, url) = (client.clone(), url.clone());
+            clients.spawn(async move { get(&client, &url).await.status });
+        }
+    }
+    until(|| upstream.counters.requests_open() > 50).await;
+    let ready = get(&client(), &format!("http://{admin}/readyz")).await;
+    assert_eq!(ready.status, 200);
+    let statuses = soon(clients.join_all()).await;
+    let count = |status| statuses.iter().filter(|one| **one == status).count();
+    assert!(count(200) > 0, "{statuses:?}");
+    assert_eq!(count(200) + count(503), 300, "{statuses:?}");
+    running.terminate();
+    assert_eq!(running.ended().await, Some(0));
+}
