@@ -182,19 +182,25 @@ async fn health(request: Request, next: Next<impl Inside>) -> Response {
             context.snapshot.server.health_path.as_deref() == Some(request.uri().path())
         })
         .map(|context| context.readiness.state());
-    match (state, request.method()) {
-        (Some(state), &Method::GET | &Method::HEAD) => {
-            let mut response = Response::new(Body::empty());
-            if state != readiness::State::Ready {
-                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            }
-            let no_store = HeaderValue::from_static("no-store");
-            response.headers_mut().insert(CACHE_CONTROL, no_store);
-            response
-        }
-        (Some(_), _) => refused_method().into_response(),
-        (None, _) => next.run(request).await,
+    match state {
+        Some(state) => answer_probe(state, request.method()),
+        None => next.run(request).await,
     }
+}
+
+/// No probe comes twice a second over one connection. A flood of them may cost what refusals may.
+fn answer_probe(state: readiness::State, method: &Method) -> Response {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return free(refused_method());
+    }
+    let mut response = Response::new(Body::empty());
+    if state != readiness::State::Ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response.extensions_mut().insert(Free);
+    response
 }
 
 /// By the client's address: `[access]`, where a proxy stands between, and the limits of the path.
@@ -262,4 +268,22 @@ async fn dispatch(request: Request) -> Result<Response, Infallible> {
     }
     let router = context.snapshot.router.clone();
     router.oneshot(Request::from_parts(parts, body)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readiness::State;
+
+    #[test]
+    fn a_flood_of_probes_may_cost_what_refusals_may() {
+        for (state, status) in [(State::Ready, 200), (State::Draining, 503)] {
+            let answer = answer_probe(state, &Method::GET);
+            assert_eq!(answer.status(), status);
+            assert!(answer.extensions().get::<Free>().is_some());
+        }
+        let refused = answer_probe(State::Ready, &Method::POST);
+        assert_eq!(refused.status(), 405);
+        assert!(refused.extensions().get::<Free>().is_some());
+    }
 }

@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_micros(400);
 /// No refusal is held back longer, however many wait.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Marks a response as a refusal that cost its client nothing.
+/// Marks a response that cost its client nothing: a refusal, or the answer to a probe.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Free;
 

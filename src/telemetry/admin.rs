@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::Extension;
@@ -51,6 +51,9 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// Pause after an accept that failed, most likely for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How often at most a failing accept is logged.
+const ACCEPT_ERRORS_LOGGED: Duration = Duration::from_secs(1);
 
 /// How often the last hour is written to the state directory.
 const SAVE: Duration = Duration::from_secs(60);
@@ -185,11 +188,15 @@ struct Acceptor {
 
 impl Acceptor {
     async fn accept_for_ever(&self, listener: &TcpListener) -> Infallible {
+        let mut logged: Option<Instant> = None;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => self.admit(stream, peer.ip()),
                 Err(error) => {
-                    tracing::warn!(error = %error, "the admin listener could not accept");
+                    if logged.is_none_or(|logged| logged.elapsed() >= ACCEPT_ERRORS_LOGGED) {
+                        logged = Some(Instant::now());
+                        tracing::warn!(error = %error, "the admin listener could not accept");
+                    }
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }
