@@ -85,10 +85,11 @@ impl Context {
         if believed.is_none() && headers.contains_key("x-forwarded-for") {
             snapshot.warn_of_forwarding(peer);
         }
-        let trace = believed
-            .and_then(Trace::continued)
-            .unwrap_or_else(Trace::begun);
-        let request_id = believed.and_then(request_id).unwrap_or_else(|| trace.id());
+        let continued = believed.and_then(Trace::continued);
+        let trace = continued.unwrap_or_else(Trace::begun);
+        // A trace that others began may be that of many requests.
+        let own = || continued.map_or(trace, |_| Trace::begun()).id();
+        let request_id = believed.and_then(request_id).unwrap_or_else(own);
         Arc::new(Self {
             snapshot,
             arrived,

@@ -57,7 +57,7 @@ impl EdgeMetrics {
             handshakes: each(
                 &counters(
                     "gatherd_handshakes_total",
-                    "TLS handshakes of clients by how they went.",
+                    "Handshakes of clients, TLS or a PROXY header, by how they went; plain HTTP completes at once.",
                     "result",
                 ),
                 Handshake::ALL.iter().map(|one| one.name()),

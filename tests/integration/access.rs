@@ -324,3 +324,25 @@ async fn a_trusted_peers_trace_goes_on_in_the_line_and_in_every_call() {
     }
     logged.end().await;
 }
+
+#[tokio::test]
+async fn requests_of_one_trace_have_ids_of_their_own() {
+    let upstream = Upstream::start();
+    let server = "trusted_proxies = [\"127.0.0.0/8\"]";
+    let mut logged = Logged::with(server, "", &work(&upstream)).await;
+    let theirs = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut ids = std::collections::HashSet::from([theirs.to_owned()]);
+    for _ in 0..2 {
+        let request = client().get(logged.url("/none"));
+        let request = request.header("traceparent", format!("00-{theirs}-00f067aa0ba902b7-01"));
+        let answer = Answer::of(soon(request.send()).await.expect("an answer")).await;
+        let line = logged.line().await;
+        assert_members(&line, &[("trace_id", theirs.into())]);
+        assert_eq!(line["request_id"], answer.header("x-request-id"));
+        assert!(
+            ids.insert(answer.header("x-request-id").to_owned()),
+            "{ids:?}"
+        );
+    }
+    logged.end().await;
+}

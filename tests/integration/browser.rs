@@ -80,6 +80,16 @@ impl Browser {
         self.command("url", &json!({ "url": url })).await;
     }
 
+    /// Looks as one who prefers `scheme`, `light` or `dark`.
+    pub(crate) async fn prefer(&self, scheme: &str) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        let command = json!({
+            "cmd": "Emulation.setEmulatedMedia",
+            "params": { "features": [feature] },
+        });
+        self.command("goog/cdp/execute", &command).await;
+    }
+
     /// What an expression of JavaScript is, in the page.
     pub(crate) async fn value(&self, expression: &str) -> Value {
         let script = json!({ "script": format!("return {expression}"), "args": [] });

@@ -189,7 +189,36 @@ async fn the_page_says_in_words_which_upstream_is_in_trouble() {
         "trouble"
     );
     assert!(browser.text("announcement").await.starts_with("Trouble: "));
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme).await;
+        let faintest = browser.value(FAINTEST).await;
+        let contrast = faintest[0].as_f64().expect("a contrast");
+        // WCAG 2.2, success criterion 1.4.3.
+        assert!(contrast >= 4.5, "{scheme}: {faintest}");
+    }
 }
+
+/// The text with the least contrast to what is behind it (WCAG 2.2, relative luminance).
+const FAINTEST: &str = "(() => {
+    const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    const luminance = (color) => [0.2126, 0.7152, 0.0722]
+        .reduce((sum, weight, index) => sum + weight * linear(color[index] / 255), 0);
+    const ground = (element) => {
+        const color = parts(getComputedStyle(element).backgroundColor);
+        return (color[3] ?? 1) === 1 ? color : ground(element.parentElement);
+    };
+    const contrast = (element) => {
+        const style = getComputedStyle(element);
+        const ink = parts(element instanceof SVGElement ? style.fill : style.color);
+        const [light, dark] = [ink, ground(element)].map(luminance).sort((a, b) => b - a);
+        return [(light + 0.05) / (dark + 0.05), element.textContent];
+    };
+    const isShown = (element) => element.getBoundingClientRect().width > 2
+        && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const shown = [...document.querySelectorAll('body *')].filter(isShown);
+    return shown.map(contrast).sort((a, b) => a[0] - b[0])[0];
+})()";
 
 #[tokio::test]
 async fn the_page_says_when_it_hears_nothing_and_comes_back_with_the_service_and_its_history() {

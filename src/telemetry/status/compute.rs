@@ -62,6 +62,8 @@ pub(super) fn status(
     let lately = Lately {
         upstreams: &upstreams(&minute),
         seconds: minute.seconds,
+        routes_now: &routes(&ten_seconds, &ten_seconds),
+        upstreams_now: &upstreams(&ten_seconds),
         five_minutes: &five_minutes,
     };
     status.findings = findings(&status, &lately);
@@ -78,12 +80,13 @@ pub(super) fn status(
 pub(super) fn point(samples: &Samples, now: &Sample, at: f64, step: Duration) -> Point {
     let window = samples.window(now, step);
     let mut durations = Durations::default();
-    let [mut good, mut errors] = [0, 0];
+    let [mut good, mut errors, mut left] = [0, 0, 0];
     for index in 0..window.now.routes.len() {
         let route = window.route(index);
         durations = durations.with(&route.durations);
         good += of(&route, StatusClass::Success);
         errors += of(&route, StatusClass::ServerError);
+        left += of(&route, StatusClass::ClientLeft);
     }
     let refused = window.rise(|counts| counts.refusals.iter().sum());
     Point {
@@ -91,6 +94,7 @@ pub(super) fn point(samples: &Samples, now: &Sample, at: f64, step: Duration) ->
         good: window.rate(good),
         errors: window.rate(errors),
         refused: window.rate(refused),
+        left: window.rate(left),
         p50_ms: milliseconds(durations.quantile(0.5)),
         p99_ms: milliseconds(durations.quantile(0.99)),
     }

@@ -297,6 +297,9 @@ pub struct Point {
     pub errors: f64,
     /// Refusals a second.
     pub refused: f64,
+    /// Requests a second whose client left before the answer.
+    #[serde(default)]
+    pub left: f64,
     /// Half of the requests took at most this long.
     pub p50_ms: Option<f64>,
     /// Of a hundred requests, 99 took at most this long.

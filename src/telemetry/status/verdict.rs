@@ -3,7 +3,7 @@
 mod host;
 mod traffic;
 
-use super::model::{Finding, Health, LoadStatus, Status, UpstreamStatus};
+use super::model::{Finding, Health, LoadStatus, RouteStatus, Status, UpstreamStatus};
 use super::shared_limit::SharedLimitStatus;
 use super::window::Window;
 
@@ -20,6 +20,9 @@ pub(super) struct Lately<'a> {
     pub(super) upstreams: &'a [UpstreamStatus],
     /// How long that is; less in the first one.
     pub(super) seconds: f64,
+    /// Routes and upstreams in the last ten seconds, for what is over already.
+    pub(super) routes_now: &'a [RouteStatus],
+    pub(super) upstreams_now: &'a [UpstreamStatus],
     pub(super) five_minutes: &'a Window,
 }
 
@@ -32,7 +35,7 @@ pub(super) fn findings(status: &Status, lately: &Lately<'_>) -> Vec<Finding> {
     traffic::upstreams(status, lately, &mut found);
     traffic::refusals(status, lately.seconds, &mut found);
     traffic::handshakes(lately.five_minutes, &mut found);
-    traffic::routes(status, lately.seconds, &mut found);
+    traffic::routes(status, lately, &mut found);
     load(&status.load, &mut found);
     found.extend(
         status

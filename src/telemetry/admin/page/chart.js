@@ -7,8 +7,8 @@ let cursor = null; // the instant that is read; none is the newest
 
 const charts = [
   { id: "rate", title: "Good answers", unit: "a second", format: number, series: [{ key: "good", label: "good", filled: true }] },
-  { id: "failures", title: "Errors and refusals", unit: "a second", format: number,
-    series: [{ key: "refused", label: "refused", filled: true }, { key: "errors", label: "errors (5xx)" }] },
+  { id: "failures", title: "Errors, refusals, clients that left", unit: "a second", format: number,
+    series: [{ key: "refused", label: "refused", filled: true }, { key: "left", label: "left" }, { key: "errors", label: "errors (5xx)" }] },
   { id: "latency", title: "How long requests took", unit: "logarithmic", format: duration, logarithmic: true,
     series: [{ key: "p99", field: "p99_ms", label: "p99" }, { key: "p50", field: "p50_ms", label: "p50" },
       { key: "deadline", label: "deadline" }] },
@@ -170,13 +170,13 @@ function prepare(chart) {
 function tabulate() {
   const minutes = new Map();
   history.points.forEach((point) => minutes.set(Math.floor(point.at / 60), [...(minutes.get(Math.floor(point.at / 60)) ?? []), point]));
-  const mean = (points, key) => points.reduce((sum, point) => sum + point[key], 0) / points.length;
+  const mean = (points, key) => points.reduce((sum, point) => sum + (point[key] ?? 0), 0) / points.length;
   const worst = (points, key) => points.reduce((most, point) => (known(point[key]) ? Math.max(most ?? 0, point[key]) : most), null);
   const rows = [...minutes].reverse().map(([minute, points]) => make("tr", {},
     make("th", { scope: "row" }, clock(minute * 60, false)),
-    ...["good", "errors", "refused"].map((key) => make("td", {}, number(mean(points, key)))),
+    ...["good", "errors", "refused", "left"].map((key) => make("td", {}, number(mean(points, key)))),
     ...["p50_ms", "p99_ms"].map((key) => make("td", {}, duration(worst(points, key))))));
-  const names = ["Minute", "Good /s", "Errors /s", "Refused /s", "p50, worst", "p99, worst"];
+  const names = ["Minute", "Good /s", "Errors /s", "Refused /s", "Left /s", "p50, worst", "p99, worst"];
   byId("minutes").replaceChildren(
     make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, ...rows));
 }

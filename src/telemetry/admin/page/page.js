@@ -91,10 +91,12 @@ function figures({ routes, refusals, load, resources }) {
   const good = total(routes, (route) => route.minute.good);
   const bad = total(routes, (route) => route.minute.errors);
   const timed = routes.filter((route) => known(route.minute.p99_ms)).sort((a, b) => b.minute.p99_ms - a.minute.p99_ms)[0];
+  const left = total(routes, (route) => route.minute.left);
+  const unhappy = [bad > 0 && `${per(bad)} errors`, left > 0 && `${per(left)} left`].filter(Boolean);
   const refused = total(refusals, (limit) => limit.minute);
   const rows = [
     ["Good answers", per(good), `${per(total(routes, (route) => route.five_minutes.good))} over 5 min`],
-    ["Good share", percent(good + bad > 0 ? good / (good + bad) : null), bad > 0 ? `${per(bad)} errors` : "no errors"],
+    ["Good share", percent(good + bad > 0 ? good / (good + bad) : null), unhappy.join(", ") || "no errors"],
     ["p99, slowest route", duration(timed?.minute.p99_ms), timed ? `of ${duration(timed.deadline_ms)}: ${timed.route}` : "no requests"],
     ["In flight", number(load.in_flight), `of ${number(load.max_in_flight)}`],
     ["Refused", per(refused), refused > 0 ? "see the limits below" : "nobody"],
@@ -209,7 +211,7 @@ function sharedLimit({ shared_limit: shared }) {
 
 function clients({ clients }) {
   const rows = clients.map((client) => [null, [code(client.client)], number(client.requests)]);
-  table("clients", [["Client"], ["Requests /s"]], rows, "Nobody asked in the last minute.");
+  table("clients", [["Client"], ["Requests /s"]], rows, "Nobody asked in the last two minutes.");
 }
 
 /** Shows a status everywhere. */
@@ -218,7 +220,10 @@ function show(status) {
   if (last && last.process.version !== status.process.version) return location.reload();
   last = status;
   history.now = status.at;
-  history.deadline = status.routes.reduce((least, route) => Math.min(least, route.deadline_ms ?? Infinity), Infinity);
+  // Of the routes that are asked, if any is.
+  const asked = status.routes.filter((route) => route.five_minutes.requests > 0);
+  const timed = asked.length ? asked : status.routes;
+  history.deadline = timed.reduce((least, route) => Math.min(least, route.deadline_ms ?? Infinity), Infinity);
   if (history.deadline === Infinity) history.deadline = null;
   say(byId("version"), status.process.version);
   [verdict, figures, routes, upstreams, load, machine, service, refusals, sharedLimit, clients].forEach((part) => part(status));

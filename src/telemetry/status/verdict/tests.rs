@@ -16,6 +16,14 @@ fn found(status: &Status) -> Vec<(Health, String)> {
 
 /// All of a status whose upstreams were the same in the last minute.
 fn all(status: &Status) -> Vec<Finding> {
+    all_when(status, &[], &[])
+}
+
+fn all_when(
+    status: &Status,
+    routes_now: &[RouteStatus],
+    upstreams_now: &[UpstreamStatus],
+) -> Vec<Finding> {
     let now = Sample {
         at: Instant::now(),
         counts: Arc::new(Counts::default()),
@@ -24,6 +32,8 @@ fn all(status: &Status) -> Vec<Finding> {
     let lately = Lately {
         upstreams: &status.upstreams,
         seconds: 60.0,
+        routes_now,
+        upstreams_now,
         five_minutes: &window,
     };
     findings(status, &lately)
@@ -266,4 +276,28 @@ fn a_late_event_loop_says_who_has_the_core() {
             .ends_with("gatherd fills its core")
     );
     assert!(late(300.0, 0.04)[0].text.ends_with("so others take it"));
+}
+
+#[test]
+fn what_is_over_is_said_to_be() {
+    let status = Status {
+        routes: vec![route(0.5, 1.0)],
+        upstreams: vec![upstream(5.0, 5.0)],
+        ..Status::default()
+    };
+    let mut good = route(1.0, 1.0);
+    good.minute.good = 10.0;
+    let mut well = upstream(0.0, 10.0);
+    well.failures.clear();
+    let texts = |found: Vec<Finding>| found.into_iter().map(|it| it.text).collect::<Vec<_>>();
+    let over = texts(all_when(&status, &[good], &[well]));
+    assert_eq!(
+        over,
+        [
+            "50.0 % of its calls end in `connect` (last minute, none in the last ten seconds)",
+            "50.0 % of its answers in the last minute were errors (5.0 a second, none in the last ten seconds)",
+        ]
+    );
+    let still = texts(all_when(&status, &status.routes, &status.upstreams));
+    assert!(still.iter().all(|text| !text.contains("none")), "{still:?}");
 }

@@ -59,8 +59,21 @@ fn part(of: f64, whole: f64) -> f64 {
     if whole > 0.0 { of / whole } else { 0.0 }
 }
 
-pub(super) fn routes(status: &Status, seconds: f64, found: &mut Vec<Finding>) {
+/// Added to what the last minute was, so that nobody mends what is mended.
+fn over(is_over: bool) -> &'static str {
+    if is_over {
+        ", none in the last ten seconds"
+    } else {
+        ""
+    }
+}
+
+pub(super) fn routes(status: &Status, lately: &Lately<'_>, found: &mut Vec<Finding>) {
+    let seconds = lately.seconds;
     for route in &status.routes {
+        let same = |now: &&RouteStatus| now.route == route.route && now.policy == route.policy;
+        let now = lately.routes_now.iter().find(same).map(|now| now.minute);
+        let good = now.filter(|now| now.good > 0.0);
         let subject = format!("route {}", route.route);
         let minute = &route.minute;
         let bad = 1.0 - minute.good_share.unwrap_or(1.0);
@@ -69,17 +82,19 @@ pub(super) fn routes(status: &Status, seconds: f64, found: &mut Vec<Finding>) {
             .filter(|_| minute.errors * seconds >= FEW)
         {
             let text = format!(
-                "{} of its answers in the last minute were errors ({:.1} a second)",
+                "{} of its answers in the last minute were errors ({:.1} a second{})",
                 percent(bad),
-                minute.errors
+                minute.errors,
+                over(good.is_some_and(|now| now.errors == 0.0)),
             );
             found.push(finding(health, subject.clone(), text));
         }
         if let Some((health, share)) = clients_leave(route, seconds) {
             let text = format!(
-                "{} of its clients left before the answer ({:.1} a second in the last minute)",
+                "{} of its clients left before the answer ({:.1} a second in the last minute{})",
                 percent(share),
-                minute.left
+                minute.left,
+                over(good.is_some_and(|now| now.left == 0.0)),
             );
             found.push(finding(health, subject.clone(), text));
         }
@@ -107,7 +122,7 @@ pub(super) fn upstreams(status: &Status, lately: &Lately<'_>, found: &mut Vec<Fi
     let clients_leave = status.routes.iter().filter_map(leave).max();
     for upstream in lately.upstreams {
         let subject = format!("upstream {}", upstream.upstream);
-        found.extend(fails(upstream, &subject, lately.seconds));
+        found.extend(fails(upstream, &subject, lately));
         if let Some(health) = clients_leave.filter(|_| is_silent(upstream, lately.seconds)) {
             let text = format!(
                 "none of its calls had a reply before the gather was over ({:.1} a second in the last minute)",
@@ -126,16 +141,21 @@ pub(super) fn upstreams(status: &Status, lately: &Lately<'_>, found: &mut Vec<Fi
     }
 }
 
-fn fails(upstream: &UpstreamStatus, subject: &str, seconds: f64) -> Option<Finding> {
+fn fails(upstream: &UpstreamStatus, subject: &str, lately: &Lately<'_>) -> Option<Finding> {
     let failed: f64 = upstream.failures.iter().map(|failure| failure.rate).sum();
     let share = part(failed, upstream.branches);
-    let health = ERRORS.badness(share).filter(|_| failed * seconds >= FEW)?;
+    let health = ERRORS
+        .badness(share)
+        .filter(|_| failed * lately.seconds >= FEW)?;
     let ends = upstream.failures.iter().map(|failure| {
         let part = percent(failure.rate / upstream.branches);
         format!("{part} of its calls end in `{}`", failure.kind)
     });
     let ends: Vec<_> = ends.collect();
-    let text = format!("{} (last minute)", ends.join(", "));
+    let mut now = lately.upstreams_now.iter();
+    let now = now.find(|now| now.upstream == upstream.upstream);
+    let is_over = now.is_some_and(|now| now.failures.is_empty() && now.succeeded > 0.0);
+    let text = format!("{} (last minute{})", ends.join(", "), over(is_over));
     Some(finding(health, subject, text))
 }
 
