@@ -83,11 +83,7 @@ pub fn serve(file: &Path) -> Result<(), Problems> {
     let app = bind_with(&within_descriptors(settings), inherited)?;
     logs.count_in(&app.live.metrics);
     words::announce(settings, &app.local_addrs());
-    let reload = Reload {
-        file: file.to_owned(),
-        live: app.live.clone(),
-        config,
-    };
+    let reload = Reload::new(file.to_owned(), config, app.live.clone());
     runtime.block_on(async {
         tokio::spawn(reopen_logs(logs.clone(), signals.reopen));
         let reload = tokio::spawn(reload.whenever(signals.reload));

@@ -84,8 +84,8 @@ impl Line {
             Some(Command::Openapi) => {
                 print_text(&pretty(&crate::http::openapi(&self.load()?.settings)))
             }
-            Some(Command::Status) => print_text(&ask::status(&self.load()?.settings)?),
-            Some(Command::Healthcheck) => ask::healthcheck(&self.load()?.settings),
+            Some(Command::Status) => print_text(&self.ask("/status")?),
+            Some(Command::Healthcheck) => self.ask("/readyz").map(drop),
             Some(Command::Mock(arguments)) => crate::app::serve_mock(&arguments.clone().into()),
         }
     }
@@ -94,11 +94,22 @@ impl Line {
         config::load(&self.config, &Environment::of_process())
     }
 
+    /// What the running service answers. It may go by what the file said before: only when it does not
+    /// answer does it matter what is wrong with the file.
+    fn ask(&self, path: &str) -> Result<String, Problems> {
+        let admin = config::admin(&self.config, &Environment::of_process())?;
+        ask::page(admin.as_ref(), path).map_err(|problem| {
+            let wrong = self.load().err();
+            let all = wrong.iter().flat_map(Problems::iter).cloned();
+            all.chain([problem]).collect()
+        })
+    }
+
     /// Standard output says what is fine, or with `--print` is a config file that means the same;
     /// advice goes to standard error then.
     fn check(&self, print: bool) -> Result<(), Problems> {
-        let config = self.load()?;
-        let warnings = crate::app::check(&config.settings)?;
+        let environment = Environment::of_process();
+        let (config, warnings) = config::load_and(&self.config, &environment, crate::app::check)?;
         let mut advice = advice::of(&config.settings);
         advice.warnings.extend(warnings);
         let name = self.config.display();

@@ -44,6 +44,7 @@ pub use settings::{
 pub use target::{BadParameter, Target};
 
 /// A configuration without problems.
+#[derive(Clone)]
 pub struct Config {
     /// What the rest of the program reads.
     pub settings: Settings,
@@ -73,6 +74,24 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
     settle(Source::read(path, environment)?)
 }
 
+/// As [`load()`], and at once what `more` finds wrong with as much as could be read.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn load_and<T>(
+    path: &Path,
+    environment: &Environment,
+    more: impl FnOnce(&Settings) -> Result<T, Problems>,
+) -> Result<(Config, T), Problems> {
+    let (raw, settings, found) = judge(Source::read(path, environment)?)?;
+    let more = settings.as_ref().map(more);
+    match (found, more, raw.zip(settings)) {
+        (None, Some(Ok(more)), Some((raw, settings))) => Ok((Config { settings, raw }, more)),
+        (found, Some(Err(more)), _) => Err(more.after(found)),
+        (found, _, _) => Err(found.unwrap_or_else(unreadable)),
+    }
+}
+
 /// Takes `text` as what stands in the file at `path`, which need not exist.
 ///
 /// # Errors
@@ -81,7 +100,18 @@ pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Confi
     settle(Source::parse(path, text.to_owned(), environment)?)
 }
 
-fn settle(mut source: Source) -> Result<Config, Problems> {
+fn settle(source: Source) -> Result<Config, Problems> {
+    let (raw, settings, found) = judge(source)?;
+    match (found, raw.zip(settings)) {
+        (None, Some((raw, settings))) => Ok(Config { settings, raw }),
+        (found, _) => Err(found.unwrap_or_else(unreadable)),
+    }
+}
+
+/// As much as can be read, and everything that is wrong.
+type Judged = (Option<Raw>, Option<Settings>, Option<Problems>);
+
+fn judge(mut source: Source) -> Result<Judged, Problems> {
     let mut problems = Vec::new();
     let merged = source.merged(&mut problems)?;
     let mut report = Report::new(&source, problems);
@@ -89,12 +119,30 @@ fn settle(mut source: Source) -> Result<Config, Problems> {
     let settings = raw
         .as_ref()
         .and_then(|raw| check::settings(raw, &mut report));
-    match (report.finish(), raw.zip(settings)) {
-        (None, Some((raw, settings))) => Ok(Config { settings, raw }),
-        (Some(problems), _) => Err(problems),
-        // Only a part that was reported missing leaves no settings.
-        (None, None) => Err(Problem::said("config", "cannot be read as a whole").into()),
-    }
+    Ok((raw, settings, report.finish()))
+}
+
+/// Only a part that was reported missing leaves no settings, so that this is never said.
+fn unreadable() -> Problems {
+    Problem::said("config", "cannot be read as a whole").into()
+}
+
+/// The admin listener of a service that runs with the file at `path`. The service is what matters, which
+/// goes by what the file said before: whatever else is wrong with it by now is left out, and of a file
+/// that is no TOML, everything.
+///
+/// # Errors
+/// When the file cannot be read at all.
+pub fn admin(path: &Path, environment: &Environment) -> Result<Option<AdminSettings>, Problem> {
+    let mut source = match Source::read(path, environment) {
+        Err(problem) if problem.is_said() => Source::parse(path, String::new(), environment)?,
+        source => source?,
+    };
+    let mut problems = Vec::new();
+    let merged = source.merged(&mut problems)?;
+    let mut report = Report::new(&source, problems);
+    let raw = load::extract(merged, &mut report).unwrap_or_default();
+    Ok(check::admin(&raw.admin, &mut report))
 }
 
 /// A delay as the file writes it: `"250ms"` or `"100ms..600ms"`.

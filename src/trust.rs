@@ -1,22 +1,42 @@
 //! TLS towards others: who vouches for them, and which handshake is preferred.
 
+pub(crate) mod pem;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::{CertificateAuthorities, Problem};
 
-/// The TLS settings of an upstream, or of Redis, with no protocols offered yet.
-pub(crate) fn client_config(authorities: &CertificateAuthorities) -> Result<ClientConfig, Problem> {
-    trusting(match authorities {
-        CertificateAuthorities::System => system_roots(),
-        CertificateAuthorities::Bundled => bundled_roots(),
-        CertificateAuthorities::File(path) => roots_of(path, "ca")?,
-    })
+/// The TLS settings of an upstream, or of Redis, with no protocols offered yet. `key` is the table that
+/// says whom to trust.
+pub(crate) fn client_config(
+    key: &str,
+    authorities: &CertificateAuthorities,
+) -> Result<ClientConfig, Problem> {
+    trusting(roots(key, authorities)?)
+}
+
+/// A number that changes with who is trusted: files, and what the system has, are looked at anew. Nothing
+/// where they cannot be read.
+pub(crate) fn fingerprint(authorities: &CertificateAuthorities) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    for anchor in roots("", authorities).ok()?.roots {
+        anchor.subject.as_ref().hash(&mut hasher);
+        anchor.subject_public_key_info.as_ref().hash(&mut hasher);
+    }
+    Some(hasher.finish())
+}
+
+fn roots(key: &str, authorities: &CertificateAuthorities) -> Result<RootCertStore, Problem> {
+    match authorities {
+        CertificateAuthorities::System => Ok(system_roots()),
+        CertificateAuthorities::Bundled => Ok(bundled_roots()),
+        CertificateAuthorities::File(path) => roots_of(path, &format!("{key}.ca")),
+    }
 }
 
 /// The TLS settings towards somebody whom the system's authorities vouch for, or those in a file that
@@ -64,16 +84,19 @@ fn bundled_roots() -> RootCertStore {
 }
 
 fn roots_of(path: &Path, key: &str) -> Result<RootCertStore, Problem> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        Problem::unavailable(format!("{key} {}", path.display()), error)
-    };
+    let read = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"));
+    read.and_then(|text| authorities(&text))
+        .map_err(|reason| Problem::unavailable(format!("{key} {}", path.display()), reason))
+}
+
+/// The authorities of a PEM text; at least one.
+pub(crate) fn authorities(text: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
-        let certificate = certificate.map_err(|error| unusable(&error))?;
-        roots.add(certificate).map_err(|error| unusable(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable(&"holds no certificate in PEM form"));
+    for (position, certificate) in pem::chain(text)?.into_iter().enumerate() {
+        let number = position + 1;
+        roots
+            .add(certificate)
+            .map_err(|_| format!("certificate {number} of the file is not X.509 of version 3"))?;
     }
     Ok(roots)
 }

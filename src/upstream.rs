@@ -26,9 +26,10 @@ pub use self::json::is_document;
 use self::lookup::Lookup;
 pub use self::permits::Permit;
 use self::permits::Permits;
-use crate::config::{CertificateAuthorities, Problem, UpstreamSettings};
+use crate::config::{Problem, UpstreamSettings};
 use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;
+use crate::trust::fingerprint;
 
 /// Usual headers of a call besides the fixed ones, `host` among them.
 const HEADERS_OF_A_CALL: usize = 6;
@@ -49,8 +50,8 @@ pub struct Common {
 /// One HTTP service that is called.
 pub struct Upstream {
     settings: UpstreamSettings,
-    /// What its file of certificate authorities held.
-    authorities: Option<Vec<u8>>,
+    /// Changes with its certificate authorities.
+    authorities: Option<u64>,
     /// Sent with every call.
     headers: HeaderMap,
     clients: Clients,
@@ -87,6 +88,12 @@ impl Upstream {
         self.settings == *settings && self.authorities == authorities(settings)
     }
 
+    /// Whether its certificate authorities are other than those of `before`.
+    #[must_use]
+    pub fn trusts_others_than(&self, before: &Self) -> bool {
+        self.authorities != before.authorities
+    }
+
     /// What it was made from.
     #[must_use]
     pub fn settings(&self) -> &UpstreamSettings {
@@ -100,12 +107,10 @@ impl Upstream {
     }
 }
 
-/// What the file of certificate authorities holds, where the settings name one that can be read.
-fn authorities(settings: &UpstreamSettings) -> Option<Vec<u8>> {
-    match &settings.ca {
-        CertificateAuthorities::File(path) => std::fs::read(path).ok(),
-        CertificateAuthorities::System | CertificateAuthorities::Bundled => None,
-    }
+/// A number that changes with who vouches for the upstream over TLS.
+fn authorities(settings: &UpstreamSettings) -> Option<u64> {
+    let is_secure = settings.url.scheme() == "https";
+    is_secure.then(|| fingerprint(&settings.ca)).flatten()
 }
 
 /// What every call to this upstream carries besides its own headers (contract, section 3).

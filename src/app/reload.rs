@@ -20,14 +20,26 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What is needed to read the configuration again.
 pub(super) struct Reload {
     /// The config file.
-    pub(super) file: PathBuf,
-    /// What holds now.
-    pub(super) config: Config,
+    file: PathBuf,
+    /// What the process was started with, and what of it needs a restart still goes by.
+    started: Config,
+    /// What everything else goes by.
+    config: Config,
     /// What goes by it.
-    pub(super) live: Live,
+    live: Live,
 }
 
 impl Reload {
+    /// Of a process that was started with `config`, read from `file`.
+    pub(super) fn new(file: PathBuf, config: Config, live: Live) -> Self {
+        Self {
+            file,
+            started: config.clone(),
+            config,
+            live,
+        }
+    }
+
     /// Reads the configuration again whenever it is told to.
     pub(super) async fn whenever(self, told: Arc<Notify>) {
         let mut reload = self;
@@ -70,8 +82,17 @@ impl Reload {
         let tls = tls.as_ref().zip(settings.tls.as_ref());
         let tls = tls.map(|(tls, settings)| Ok((tls, tls.prepare(settings)?)));
         let (snapshot, tls) = both(snapshot, tls.transpose())?;
-        let changes = self.config.changes(&config);
+        let mut changes = Changes {
+            left: self.started.changes(&config).left,
+            ..self.config.changes(&config)
+        };
+        changes
+            .applied
+            .extend(snapshot.changed_authorities(&before));
         if let Some((tls, prepared)) = tls {
+            changes
+                .applied
+                .extend(prepared.changed().map(str::to_owned));
             tls.replace(prepared);
         }
         connections.update(settings);
@@ -98,8 +119,12 @@ fn tell(outcome: &Result<Changes, Problems>) {
     match outcome {
         Ok(changes) => {
             let Changes { applied, left } = changes;
-            let changed = applied.join(", ");
-            tracing::info!(config.changed = changed, "reloaded");
+            match applied.join(", ") {
+                none if none.is_empty() => {
+                    tracing::info!("reloaded: nothing that holds has changed")
+                }
+                changed => tracing::info!(config.changed = changed, "reloaded"),
+            }
             if !left.is_empty() {
                 let left = left.join(", ");
                 tracing::warn!(config.left = left, "these keys hold only after a restart");

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::config::{Problem, Problems, Settings};
+use crate::config::{AdminSettings, Problem};
 
 /// For each step: connecting, sending, and every part of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -12,26 +12,16 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
-/// What it says of itself.
-pub(super) fn status(settings: &Settings) -> Result<String, Problems> {
-    page(settings, "/status")
-}
-
-/// Whether it is ready; why not, if it is not.
-pub(super) fn healthcheck(settings: &Settings) -> Result<(), Problems> {
-    page(settings, "/readyz").map(drop)
-}
-
-fn page(settings: &Settings, path: &str) -> Result<String, Problems> {
-    let Some(admin) = &settings.admin else {
+/// A page of its admin listener; the reason when that is none or does not answer with 200.
+pub(super) fn page(admin: Option<&AdminSettings>, path: &str) -> Result<String, Problem> {
+    let Some(admin) = admin else {
         let reason = "must be true, since it is the admin listener that is asked";
-        return Err(Problem::said("admin.enabled", reason).into());
+        return Err(Problem::said("admin.enabled", reason));
     };
     let address = reachable(admin.listen);
-    let answer = get(address, path).map_err(|error| {
+    get(address, path).map_err(|error| {
         Problem::unavailable(format_args!("the admin listener at {address}"), error)
-    })?;
-    Ok(answer)
+    })
 }
 
 /// Where a listener is found from this machine.

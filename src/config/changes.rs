@@ -20,6 +20,9 @@ pub const NEED_A_RESTART: [&str; 10] = [
     "mock",
 ];
 
+/// Stands for what a table holds, which has keys of its own.
+const TABLE: &str = "{}";
+
 /// The keys that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -43,6 +46,19 @@ impl Config {
             .collect();
         keys.sort_unstable();
         keys.dedup();
+        // A table that came or went is one thing, whatever is in it.
+        let tables: Vec<String> = keys
+            .iter()
+            .filter(|key| {
+                before
+                    .get(*key)
+                    .or(after.get(*key))
+                    .is_some_and(|it| it == TABLE)
+            })
+            .filter(|key| before.contains_key(*key) != after.contains_key(*key))
+            .cloned()
+            .collect();
+        keys.retain(|key| !tables.iter().any(|table| is_inside(key, table)));
         let (left, applied) = keys.into_iter().partition(|key| needs_a_restart(key));
         Changes { applied, left }
     }
@@ -70,16 +86,21 @@ fn revealed(headers: &[(::http::HeaderName, ::http::HeaderValue)]) -> Vec<(&str,
 }
 
 fn needs_a_restart(key: &str) -> bool {
-    let is_within = |fixed: &str| {
-        let rest = key.strip_prefix(fixed);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    NEED_A_RESTART.iter().any(|fixed| is_within(fixed))
+    let mut fixed = NEED_A_RESTART.iter();
+    fixed.any(|fixed| key == *fixed || is_inside(key, fixed))
+}
+
+fn is_inside(key: &str, table: &str) -> bool {
+    let rest = key.strip_prefix(table);
+    rest.is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
 fn flatten(key: String, value: &Value, leaves: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(table) => {
+            if !key.is_empty() {
+                leaves.insert(key.clone(), TABLE.to_owned());
+            }
             for (name, value) in table {
                 let dot = if key.is_empty() { "" } else { "." };
                 flatten(format!("{key}{dot}{name}"), value, leaves);
@@ -155,10 +176,11 @@ upstream = "work"
             "{applied:?}"
         );
         assert!(
-            named("routes[\"/x\"].calls") && named("routes[\"/y\"].policy"),
+            named("routes[\"/x\"].calls") && named("routes[\"/y\"]"),
             "{applied:?}"
         );
         assert!(!named("routes[\"/x\"].policy"), "{applied:?}");
+        assert!(!named("routes[\"/y\"].policy"), "{applied:?}");
     }
 
     #[test]

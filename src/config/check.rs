@@ -15,6 +15,7 @@ mod tls;
 mod upstreams;
 
 pub(super) use limits::print_route;
+pub(super) use sections::admin;
 
 use super::key::Key;
 use super::problem::quoted;
@@ -72,13 +73,20 @@ fn check_addresses(raw: &Raw, report: &mut Report<'_>) {
     for (position, (key, address)) in listeners.iter().enumerate() {
         let other = listeners[..position]
             .iter()
-            .find(|(_, other)| other == address);
+            .find(|(_, other)| is_shared(*other, *address));
         // Port 0 is a free one each time.
         if let Some((other, _)) = other.filter(|_| address.port() != 0) {
             let value = Some(quoted(&address.to_string()));
             report.said(key, value, format_args!("{other} listens there already"));
         }
     }
+}
+
+/// Whether two listeners would be in each other's way; one on every address has those of its family.
+fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip(), other.ip());
+    let every = a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified());
+    one.port() == other.port() && (a == b || every)
 }
 
 /// `[a-z][a-z0-9_]*`, as names of upstreams and branches are.

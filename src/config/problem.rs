@@ -33,7 +33,7 @@ impl Problems {
     /// The exit code of sysexits.h: 64 when anything is about what is *said*, else 69.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if self.0.iter().any(|problem| problem.class == Class::Said) {
+        if self.0.iter().any(Problem::is_said) {
             64
         } else {
             69
@@ -43,6 +43,20 @@ impl Problems {
     /// The problems, in the order of the file's lines.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
+    }
+
+    /// These after those that were found before, but for keys that had a problem already.
+    pub(super) fn after(self, before: Option<Self>) -> Self {
+        let mut all = before.map_or_else(Vec::new, |before| before.0);
+        let is_news = |problem: &Problem| {
+            // Of files, the key stands before the path.
+            let key = problem.subject.split(' ').next();
+            !all.iter()
+                .any(|found| found.key.is_some() && found.key.as_deref() == key)
+        };
+        let news: Vec<_> = self.0.into_iter().filter(is_news).collect();
+        all.extend(news);
+        Self(all)
     }
 
     /// The problems in the order of the file's lines, or nothing when there are none.
@@ -63,6 +77,11 @@ impl Problem {
     #[must_use]
     pub fn unavailable(subject: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self::new(Class::Unavailable, subject, reason)
+    }
+
+    /// Whether it is about what is *said*.
+    pub(super) fn is_said(&self) -> bool {
+        self.class == Class::Said
     }
 
     /// The same problem, at a line of the subject (from 1).

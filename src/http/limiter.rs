@@ -174,7 +174,7 @@ fn redis(
         return Ok(None);
     };
     let before = before.and_then(|before| before.redis.clone());
-    match before.filter(|before| before.settings() == shared) {
+    match before.filter(|before| before.is_made_from(shared)) {
         Some(kept) => Ok(Some(kept)),
         None => SharedCount::new(shared, common).map(Some),
     }

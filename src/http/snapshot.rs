@@ -109,6 +109,19 @@ impl Snapshot {
         &self.server
     }
 
+    /// The keys of the authorities that are other ones since `before`, though the file says the same.
+    pub fn changed_authorities<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = String> + 'a {
+        let pairs = self.upstreams.iter().filter_map(|new| {
+            let same = |old: &&Arc<Upstream>| old.settings() == new.settings();
+            Some((new, before.upstreams.iter().find(same)?))
+        });
+        let changed = pairs.filter(|(new, old)| new.trusts_others_than(old));
+        changed.map(|(new, _)| format!("upstreams.{}.ca", new.settings().name))
+    }
+
     /// The route that has this path.
     pub(super) fn route(&self, path: &str) -> Option<&Arc<Route>> {
         self.routes.at(path).ok().map(|found| found.value)

@@ -16,6 +16,7 @@ pub struct ServiceMetrics {
     reload_succeeded: IntGauge,
     reload_at: Gauge,
     certificates: GaugeVec,
+    certificate_starts: GaugeVec,
     certificate_changes: IntCounterVec,
     certificate_orders: IntCounterVec,
     /// Log lines that could not be written.
@@ -41,25 +42,23 @@ impl ServiceMetrics {
             "gatherd_reloads_total",
             "Reloads of the configuration by their outcome.",
         );
-        let reload_succeeded = make::gauge(
-            registry,
-            "gatherd_config_last_reload_successful",
-            "1 when the last reload was applied or there was none; 0 when it was refused.",
-        );
-        reload_succeeded.set(1);
+        let of_certificate =
+            |name, help| make::float_gauges(registry, name, help, &["certificate"]);
         Self {
             reloads,
-            reload_succeeded,
+            reload_succeeded: reload_succeeded(registry),
             reload_at: make::float_gauge(
                 registry,
                 "gatherd_config_last_reload_timestamp_seconds",
                 "When the configuration was last read again, in seconds since 1970; 0 when it never was.",
             ),
-            certificates: make::float_gauges(
-                registry,
+            certificates: of_certificate(
                 "gatherd_certificate_expiry_timestamp_seconds",
                 "When a certificate for clients expires, in seconds since 1970.",
-                &["certificate"],
+            ),
+            certificate_starts: of_certificate(
+                "gatherd_certificate_not_before_timestamp_seconds",
+                "From when on a certificate for clients is valid, in seconds since 1970.",
             ),
             certificate_changes: outcomes(
                 registry,
@@ -98,10 +97,17 @@ impl ServiceMetrics {
         self.reload_at.set(seconds_since_1970(SystemTime::now()));
     }
 
-    /// The certificates that clients are shown from now on, each with a name and when it expires.
-    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, SystemTime)>) {
+    /// The certificates that clients are shown from now on, each with a name, and from when until when
+    /// it is valid.
+    pub fn certificates<'a>(
+        &self,
+        certificates: impl IntoIterator<Item = (&'a str, [SystemTime; 2])>,
+    ) {
         self.certificates.reset();
-        for (name, expiry) in certificates {
+        self.certificate_starts.reset();
+        for (name, [start, expiry]) in certificates {
+            let gauge = self.certificate_starts.with_label_values(&[name]);
+            gauge.set(seconds_since_1970(start));
             let gauge = self.certificates.with_label_values(&[name]);
             gauge.set(seconds_since_1970(expiry));
         }
@@ -147,13 +153,19 @@ impl ServiceMetrics {
     /// The certificate that expires first, and when, in seconds since 1970.
     #[must_use]
     pub fn first_to_expire(&self) -> Option<(String, f64)> {
-        let families = self.certificates.collect();
-        let certificates = families.iter().flat_map(MetricFamily::get_metric);
-        let named = certificates.filter_map(|metric| {
-            let name = metric.get_label().first()?.value().to_owned();
-            Some((name, metric.get_gauge().get_value()))
-        });
-        named.min_by(|one, other| one.1.total_cmp(&other.1))
+        let named = by_name(&self.certificates);
+        named
+            .into_iter()
+            .min_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    /// The certificate that is valid last, and from when on, in seconds since 1970.
+    #[must_use]
+    pub fn last_to_be_valid(&self) -> Option<(String, f64)> {
+        let named = by_name(&self.certificate_starts);
+        named
+            .into_iter()
+            .max_by(|one, other| one.1.total_cmp(&other.1))
     }
 
     /// The most that a timer was late since this was last asked.
@@ -165,6 +177,27 @@ impl ServiceMetrics {
 
 const OK: &str = "ok";
 const FAILED: &str = "failed";
+
+fn reload_succeeded(registry: &Registry) -> IntGauge {
+    let gauge = make::gauge(
+        registry,
+        "gatherd_config_last_reload_successful",
+        "1 when the last reload was applied or there was none; 0 when it was refused.",
+    );
+    gauge.set(1);
+    gauge
+}
+
+/// What gauges with one label show, by that label.
+fn by_name(gauges: &GaugeVec) -> Vec<(String, f64)> {
+    let families = gauges.collect();
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    let named = metrics.filter_map(|metric| {
+        let name = metric.get_label().first()?.value().to_owned();
+        Some((name, metric.get_gauge().get_value()))
+    });
+    named.collect()
+}
 
 /// Counters of both outcomes, which are shown from the start.
 fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounterVec {

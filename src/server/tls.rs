@@ -85,6 +85,14 @@ struct Pairs {
 pub struct Prepared {
     served: Served,
     config: Arc<ServerConfig>,
+    changed: Vec<String>,
+}
+
+impl Prepared {
+    /// The keys whose files hold something else than what is in use, though the keys are the same.
+    pub fn changed(&self) -> impl Iterator<Item = &str> {
+        self.changed.iter().map(String::as_str)
+    }
 }
 
 impl Tls {
@@ -139,27 +147,40 @@ impl Tls {
         let provider = &self.shared.provider;
         let mut served = Served::load(settings, provider)?;
         let before = self.shared.served.lock();
-        let objections: Vec<Problem> = served
-            .pairs
+        let of_before = served.pairs.iter().filter_map(|new| {
+            let mut old = before.pairs.iter();
+            Some((new, old.find(|old| old.place.files == new.place.files)?))
+        });
+        let of_before: Vec<_> = of_before.collect();
+        let objections: Vec<Problem> = of_before
             .iter()
-            .flat_map(|new| {
-                let mut old = before.pairs.iter();
-                let old = old.find(|old| old.place.files == new.place.files);
-                old.map_or_else(Vec::new, |old| old.objection(new))
-            })
+            .flat_map(|(new, old)| old.objection(new))
             .collect();
         if !objections.is_empty() {
             return Err(objections.into_iter().collect());
         }
+        let others = of_before.iter().filter(|(new, old)| !new.is_same(old));
+        let mut changed: Vec<_> = others
+            .map(|(new, _)| format!("{}.certificate", new.place.table))
+            .collect();
         let same_clients = match (&served.clients, &before.clients) {
             (Some(new), Some(old)) => new.is_same(old),
             (new, old) => new.is_none() && old.is_none(),
         };
+        if let (false, Some(new), Some(old)) = (same_clients, &served.clients, &before.clients)
+            && new.place == old.place
+        {
+            changed.push("tls.client_ca".to_owned());
+        }
         if same_clients {
             served.sessions = before.sessions.clone();
         }
         let config = served.config(provider)?;
-        Ok(Prepared { served, config })
+        Ok(Prepared {
+            served,
+            config,
+            changed,
+        })
     }
 
     /// Serves what was prepared from the next handshake on.
@@ -282,6 +303,7 @@ impl Served {
         let (default, acme) = match &settings.source {
             CertificateSource::Files(_) => (Watched::load(place, provider), None),
             CertificateSource::Acme(acme) => {
+                problems.extend(acme::check(acme));
                 let kept = Watched::load(place.clone(), provider);
                 let default = kept.or_else(|_| stand_in(place, acme, provider));
                 (default, Some(acme.clone()))
@@ -342,15 +364,13 @@ impl Served {
 
     /// Shows what is in use from now on, and says what clients will mind.
     fn announce(&self, metrics: &Metrics) {
-        let expiry = |pair: &Watched<Place>| {
-            let seconds = u64::try_from(pair.made.leaf.not_after).unwrap_or(0);
-            (
-                pair.place.table.clone(),
-                UNIX_EPOCH + Duration::from_secs(seconds),
-            )
-        };
-        let certificates: Vec<_> = self.pairs.iter().map(expiry).collect();
-        let shown = certificates.iter().map(|(table, at)| (table.as_str(), *at));
+        let instant =
+            |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let shown = self.pairs.iter().map(|pair| {
+            let leaf = &pair.made.leaf;
+            let valid = [leaf.not_before, leaf.not_after].map(instant);
+            (pair.place.table.as_str(), valid)
+        });
         metrics.service.certificates(shown);
         self.complain();
     }

@@ -111,7 +111,7 @@ impl Clients {
         let maker = Maker {
             settings: settings.clone(),
             names,
-            tls: client_config(&settings.ca)?,
+            tls: client_config(&format!("upstreams.{}", settings.name), &settings.ca)?,
         };
         let problem = |error: reqwest::Error| {
             Problem::unavailable(format!("upstreams.{}", settings.name), error)

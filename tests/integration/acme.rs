@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::Certificate;
+use rustix::process::Signal;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
@@ -295,4 +296,38 @@ async fn a_certificate_with_a_third_of_its_life_left_is_renewed_while_it_is_serv
     assert_ne!(renewed, old.as_ref());
     let kept = CertificateDer::from_pem_file(file).expect("a certificate");
     assert_eq!(renewed, kept.as_ref());
+}
+
+#[tokio::test]
+async fn a_reload_that_names_others_asks_for_a_certificate_of_theirs() {
+    let Some(place) = Place::new() else { return };
+    let _authority = place.authority(place.https, 0).await;
+    let root = place.root().await;
+    let mut service = place.serve();
+    service.line("got a certificate").await;
+    let first = place.served(&root).await;
+    let other = "c.gatherd.test";
+    place.configure(&[NAMES[0], other]);
+    service.signal(Signal::HUP);
+    let line = service.line("reloaded").await;
+    assert!(line.contains("tls.acme.domains"), "{line}");
+    service.line("got a certificate").await;
+    let second = soon(async {
+        loop {
+            if let Some(shown) = place.shown(&root, other).await {
+                return shown;
+            }
+        }
+    });
+    let second = second.await;
+    assert_ne!(first, second);
+    // What cannot be used later is refused at once, and nothing is asked for.
+    fs::write(place.directory.path().join("minica.pem"), "broken").expect("a file");
+    service.signal(Signal::HUP);
+    service.line("not reloaded").await;
+    let why = service.line("why not").await;
+    assert!(why.contains("tls.acme.ca"), "{why}");
+    assert_eq!(place.shown(&root, other).await, Some(second));
+    service.terminate();
+    assert_eq!(service.ended().await, Some(0));
 }

@@ -215,6 +215,48 @@ async fn an_expired_certificate_is_told_of_and_served() {
     assert_eq!(answer.expect("an answer").status(), 200);
 }
 
+#[tokio::test]
+async fn a_certificate_of_tomorrow_is_told_of_in_red_and_served() {
+    let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let day = std::time::Duration::from_secs(24 * 3600);
+    params.not_before = (std::time::SystemTime::now() + day).into();
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let directory = with_config("", "");
+    let pair = [certificate.pem(), key.serialize_pem()];
+    write(directory.path(), "a", &pair);
+    let config = directory.path().join("config.toml");
+    let text = fs::read_to_string(&config).expect("a file");
+    let admin = "listen = \"127.0.0.1:0\"";
+    fs::write(
+        config,
+        text.replace("enabled = false\n[rate", &format!("{admin}\n[rate")),
+    )
+    .expect("a file");
+    let mut running = Running::start(gatherd::<&str>(directory.path(), &[]));
+    running.line("is not valid before").await;
+    let address = running.address("listening for operators").await;
+    let client = client_builder().build().expect("a client");
+    let page = async |page: &str| {
+        let answer = soon(client.get(format!("http://{address}{page}")).send()).await;
+        answer.expect("an answer").text().await.expect("a page")
+    };
+    let metrics = page("/metrics").await;
+    let metric = "gatherd_certificate_not_before_timestamp_seconds{certificate=\"tls\"}";
+    assert!(metrics.contains(metric), "{metrics}");
+    let status = soon(async {
+        loop {
+            let status = page("/status").await;
+            if status.contains("NOT VALID for another") {
+                return status;
+            }
+        }
+    });
+    let status = status.await;
+    assert!(status.starts_with("Trouble"), "{status}");
+    assert!(status.contains("certificate tls: is not valid"), "{status}");
+}
+
 /// A client of its own for each request, which trusts one certificate and may show one.
 async fn status(address: &str, trusted: &str, shown: Option<&[String; 2]>) -> Option<u16> {
     let port = address.rsplit_once(':').expect("a port").1;

@@ -314,3 +314,118 @@ async fn a_standard_output_that_is_closed_or_full_is_no_panic() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_service_is_asked_and_not_the_file_which_may_be_wrong_by_now() {
+    let admin = format!("listen = \"127.0.0.1:{}\"", free_port());
+    let good = config_text("", ROUTE).replace("enabled = false", &admin);
+    let directory = with_config(&good);
+    let write = |text: &str| {
+        fs::write(directory.path().join("config.toml"), text).expect("a file");
+    };
+    let mut running = Running::start(gatherd::<&str>(directory.path(), &[]));
+    running.address("listening for HTTPS").await;
+    for wrong in [
+        good.replace("policy = \"all\"", "policy = \"some\"\nsurprise = 1"),
+        good.replace("key.pem", "other.pem")
+            .replace("self_signed = true", ""),
+    ] {
+        write(&wrong);
+        assert_ne!(said(directory.path(), &["check"]).await.code, Some(0));
+        let healthy = said(directory.path(), &["healthcheck"]).await;
+        assert_eq!(
+            (healthy.code, healthy.error.as_str()),
+            (Some(0), ""),
+            "{wrong}"
+        );
+        let status = said(directory.path(), &["status"]).await;
+        assert!(status.out.contains("gatherd "), "{wrong}: {status:?}");
+    }
+    running.terminate();
+    assert_eq!(running.ended().await, Some(0));
+    // Nobody answers: then what is wrong with the file may be why.
+    write(&format!("{good}surprise = 1\n"));
+    let down = said(directory.path(), &["healthcheck"]).await;
+    assert_eq!(down.code, Some(64), "{down:?}");
+    for words in ["surprise", "refused"] {
+        assert!(down.error.contains(words), "{down:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_toml_leaves_the_usual_address_to_ask() {
+    let directory = with_config("[[[");
+    let mut command = gatherd(directory.path(), &["healthcheck"]);
+    let address = format!("127.0.0.1:{}", free_port());
+    command.env("GATHERD_ADMIN__LISTEN", &address);
+    let down = Said::of(command).await;
+    assert!(
+        down.error.contains(&address) && down.error.contains("not valid TOML"),
+        "{down:?}"
+    );
+    assert_eq!(down.code, Some(64));
+}
+
+#[tokio::test]
+async fn what_files_hold_is_told_at_once_with_what_the_config_says() {
+    let ca = ROUTE.replace(
+        "http://127.0.0.1:9/\"",
+        "https://127.0.0.1:9/\"\nca = \"key.pem\"",
+    );
+    let text =
+        config_text("surprise = 1", &ca).replace("self_signed = true", "client_ca = \"none.pem\"");
+    let directory = with_config(&text);
+    let [certificate, _] = crate::certificates::issue("localhost", 0);
+    let [_, key] = crate::certificates::issue("localhost", 0);
+    fs::write(directory.path().join("cert.pem"), certificate).expect("a file");
+    fs::write(directory.path().join("key.pem"), key).expect("a file");
+    let said = said(directory.path(), &["check"]).await;
+    let told = [
+        "server.surprise",
+        "tls.client_ca",
+        "tls.private_key key.pem: is not the key",
+        "upstreams.u.ca key.pem: holds no certificate, but a private key",
+    ];
+    for words in told {
+        let lines = said.error.lines().filter(|line| line.contains(words));
+        assert_eq!(lines.count(), 1, "{words}: {said:?}");
+    }
+    assert_eq!(
+        (said.code, said.error.lines().count()),
+        (Some(64), told.len()),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let text = config_text("", ROUTE).replace("self_signed = true", "client_ca = \"pipe\"");
+    let directory = with_config(&text);
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is there").success());
+    let said = said(directory.path(), &["check"]).await;
+    assert_eq!(said.code, Some(69), "{said:?}");
+    assert!(said.error.contains("tls.client_ca") && said.error.contains("not a regular file"));
+}
+
+#[tokio::test]
+async fn of_acme_the_files_are_checked_before_the_authority_is_asked() {
+    let tls = "[tls.acme]\ndomains = [\"a.example\"]\nca = \"config.toml\"\nstate_dir = \"config.toml\"\n";
+    let text =
+        format!("[server]\nhttps = [\"127.0.0.1:0\"]\n[admin]\nenabled = false\n{tls}{ROUTE}");
+    for command in ["check", "serve"] {
+        let said = says(&text, &[command]).await;
+        assert_eq!(said.code, Some(69), "{said:?}");
+        assert!(said.error.contains("tls.acme.state_dir"), "{said:?}");
+    }
+    let text = text.replace("state_dir = \"config.toml\"", "state_dir = \"state\"");
+    for command in ["check", "serve"] {
+        let said = says(&text, &[command]).await;
+        assert_eq!(said.code, Some(69), "{said:?}");
+        assert!(
+            said.error.contains("tls.acme.ca") && said.error.contains("PEM"),
+            "{said:?}"
+        );
+    }
+}

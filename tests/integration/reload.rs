@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::harness::{Answer, Upstream, client, config_text, route, soon, until};
+use crate::lab::{Identity, Raw};
 use crate::programs::{Running, gatherd};
 
 /// A service whose config file is rewritten while it runs.
@@ -21,6 +22,10 @@ struct Rewritten {
 impl Rewritten {
     async fn start(server: &str, rest: &str) -> Self {
         let directory = TempDir::new().expect("a directory for this test");
+        Self::within(directory, server, rest).await
+    }
+
+    async fn within(directory: TempDir, server: &str, rest: &str) -> Self {
         write(directory.path(), server, rest);
         let mut running = Running::start(gatherd::<&str>(directory.path(), &[]));
         let url = format!("https://{}", running.address("listening for HTTPS").await);
@@ -59,6 +64,11 @@ impl Rewritten {
             .to_owned()
     }
 
+    /// Whether the last reload was applied, as the metrics say.
+    async fn is_applied(&self) -> bool {
+        self.metric("gatherd_config_last_reload_successful").await == "1"
+    }
+
     async fn ends(self) {
         self.running.terminate();
         assert_eq!(self.running.ended().await, Some(0));
@@ -91,12 +101,7 @@ async fn new_requests_go_by_the_new_file_and_what_runs_by_the_old_one() {
     assert_eq!(service.get("/a").await.body, "[1,1,1]");
     let old = soon(running).await.expect("no panic").expect("an answer");
     assert_eq!(Answer::of(old).await.body, "[1,1]");
-    assert_eq!(
-        service
-            .metric("gatherd_config_last_reload_successful")
-            .await,
-        "1"
-    );
+    assert!(service.is_applied().await);
     service.ends().await;
 }
 
@@ -115,12 +120,7 @@ async fn a_bad_file_changes_nothing_and_is_told_of() {
     assert!(line.contains("not reloaded"), "{line}");
     let why = service.running.line("why not").await;
     assert!(why.contains("routes[0].calls"), "{why}");
-    assert_eq!(
-        service
-            .metric("gatherd_config_last_reload_successful")
-            .await,
-        "0"
-    );
+    assert!(!service.is_applied().await);
     assert_eq!(service.get("/a").await.status, 200);
     assert_eq!(service.get("/b").await.status, 404);
     fs::remove_file(service.directory.path().join("config.toml")).expect("a file");
@@ -130,12 +130,7 @@ async fn a_bad_file_changes_nothing_and_is_told_of() {
     let line = service.reload("", &good.replace("/a", "/b")).await;
     assert!(line.contains("\"reloaded\""), "{line}");
     assert_eq!(service.get("/b").await.status, 200);
-    assert_eq!(
-        service
-            .metric("gatherd_config_last_reload_successful")
-            .await,
-        "1"
-    );
+    assert!(service.is_applied().await);
     service.ends().await;
 }
 
@@ -158,6 +153,61 @@ async fn what_needs_a_restart_is_named_and_left_as_it_was() {
     );
     let left = service.running.line("only after a restart").await;
     assert!(left.contains("log.level, server.worker_threads"), "{left}");
+    assert_eq!(service.get("/a").await.status, 200);
+    service.ends().await;
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_told_by_what_runs_and_not_by_the_file_before() {
+    let rest = |level: &str| format!("{FREE}[log]\nlevel = \"{level}\"\n");
+    let mut service = Rewritten::start("worker_threads = 1", &rest("info")).await;
+    for server in [
+        "worker_threads = 2",
+        "worker_threads = 2\nmax_in_flight = 7",
+    ] {
+        service.reload(server, &rest("info")).await;
+        let left = service.running.line("only after a restart").await;
+        assert!(
+            left.contains("\"server.worker_threads\""),
+            "{server}: {left}"
+        );
+    }
+    // As it runs again: nothing is left, and what is left of the next is something else.
+    service.reload("worker_threads = 1", &rest("info")).await;
+    service.reload("worker_threads = 1", &rest("warn")).await;
+    let left = service.running.line("only after a restart").await;
+    assert!(left.contains("\"log.level\""), "{left}");
+    service.ends().await;
+}
+
+#[tokio::test]
+async fn authorities_that_changed_on_disk_hold_and_are_named_and_broken_ones_change_nothing() {
+    let upstream = Upstream::start();
+    let identity = Identity::of("localhost", |_| {});
+    let (right, wrong) = (identity.pem(), Identity::of("localhost", |_| {}).pem());
+    let server = Raw::tls(&identity, &["http/1.1"], upstream.addr).await;
+    let rest = format!(
+        "{FREE}[upstreams.work]\nurl = \"https://localhost:{}/\"\nca = \"ca.pem\"\n{}",
+        server.addr.port(),
+        route("/a", "all", "work", "calls = 1")
+    );
+    let directory = TempDir::new().expect("a directory for this test");
+    fs::write(directory.path().join("ca.pem"), &wrong).expect("a file");
+    let mut service = Rewritten::within(directory, "", &rest).await;
+    assert_eq!(service.get("/a").await.kinds(), ["tls"]);
+    let ca = service.directory.path().join("ca.pem");
+    fs::write(&ca, format!("{wrong}{right}")).expect("a file");
+    let line = service.reload("", &rest).await;
+    assert!(line.contains("\"upstreams.work.ca\""), "{line}");
+    assert_eq!(service.get("/a").await.status, 200);
+    fs::write(&ca, "broken").expect("a file");
+    let line = service.reload("", &rest).await;
+    assert!(line.contains("not reloaded"), "{line}");
+    let why = service.running.line("why not").await;
+    assert!(
+        why.contains("upstreams.work.ca") && why.contains("ca.pem"),
+        "{why}"
+    );
     assert_eq!(service.get("/a").await.status, 200);
     service.ends().await;
 }

@@ -1,7 +1,7 @@
 //! The sections that stand alone: server, admin, log, mock.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +68,9 @@ fn webroot(raw: &raw::Server, report: &mut Report<'_>) -> Option<Arc<Path>> {
             "needs plain-HTTP addresses in server.http, where authorities look for the answers";
         report.said(&key.name("acme_webroot"), value, reason);
     }
-    Some(report.source().path(&said.0).into())
+    let path = report.source().path(&said.0);
+    check_directory(&path, &key.name("acme_webroot"), report);
+    Some(path.into())
 }
 
 /// Both count from the signal: a delay that is as long leaves nothing for requests.
@@ -149,15 +151,32 @@ fn origin(text: &str) -> Option<HeaderValue> {
 
 /// Reports a file that cannot be opened and read.
 pub(super) fn check_readable(path: &Path, key: &Key, report: &mut Report<'_>) {
-    let read = File::open(path).and_then(|mut file| file.read(&mut [0]));
-    if let Err(error) = read {
+    if let Err(error) = read_some(path) {
         let value = Some(quoted(&path.display().to_string()));
         report.unavailable(key, value, format_args!("cannot read the file: {error}"));
     }
 }
 
+/// Reports a directory that is something else. One that is not there may be made later.
+pub(super) fn check_directory(path: &Path, key: &Key, report: &mut Report<'_>) {
+    let is_other = |kind: std::fs::Metadata| !kind.is_dir();
+    if std::fs::metadata(path).is_ok_and(is_other) {
+        let value = Some(quoted(&path.display().to_string()));
+        report.unavailable(key, value, "must be a directory, and is something else");
+    }
+}
+
+fn read_some(path: &Path) -> io::Result<()> {
+    let kind = std::fs::metadata(path)?.file_type();
+    // A pipe would be waited for.
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(path)?.read(&mut [0]).map(drop)
+}
+
 /// `[admin]`.
-pub(super) fn admin(raw: &raw::Admin, report: &mut Report<'_>) -> Option<AdminSettings> {
+pub(in crate::config) fn admin(raw: &raw::Admin, report: &mut Report<'_>) -> Option<AdminSettings> {
     let listen = raw.listen.0;
     let allow = Key::of("admin").name("allow");
     if raw.enabled && !is_loopback(listen.ip()) && raw.allow.is_empty() {

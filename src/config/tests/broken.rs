@@ -62,6 +62,7 @@ const LINES: &str = r#"
 [access] | allow = "::1" | access.allow
 [admin] | listen = "0.0.0.0:9180" | admin.allow
 [admin] | listen = "127.0.0.1:8443" | admin.listen
+[mock] | enabled = true; listen = "0.0.0.0:8443" | mock.listen
 [admin] | enabled = "yes" | admin.enabled
 [log] | level = "loud" | log.level
 [log] | format = 1 | log.format

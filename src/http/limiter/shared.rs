@@ -16,6 +16,7 @@ use self::keeper::Keeper;
 use super::buckets::Verdict;
 use crate::config::{Problem, SharedLimitSettings};
 use crate::metrics::{SharedCheck, SharedLimitMetrics};
+use crate::trust::fingerprint;
 use crate::upstream::Common;
 
 pub(super) use self::connection::Quota;
@@ -23,6 +24,8 @@ pub(super) use self::connection::Quota;
 /// The connection to Redis that the limiters of a snapshot share.
 pub(super) struct SharedCount {
     settings: SharedLimitSettings,
+    /// Changes with its certificate authorities.
+    authorities: Option<u64>,
     connector: Connector,
     /// None while Redis is away.
     connection: Arc<ArcSwapOption<Connection>>,
@@ -45,6 +48,7 @@ impl SharedCount {
     ) -> Result<Arc<Self>, Problem> {
         Ok(Arc::new(Self {
             settings: settings.clone(),
+            authorities: trusted(settings),
             connector: Connector::new(&settings.redis, common.names.clone())?,
             connection: Arc::default(),
             keeper: OnceLock::new(),
@@ -55,6 +59,11 @@ impl SharedCount {
     /// What it was made of.
     pub(super) fn settings(&self) -> &SharedLimitSettings {
         &self.settings
+    }
+
+    /// Whether one made from `settings` now would be the same: files are looked at again.
+    pub(super) fn is_made_from(&self, settings: &SharedLimitSettings) -> bool {
+        self.settings == *settings && self.authorities == trusted(settings)
     }
 
     /// What is counted of it.
@@ -105,4 +114,9 @@ impl SharedCount {
             Unavailable
         })
     }
+}
+
+/// A number that changes with who vouches for Redis over TLS.
+fn trusted(settings: &SharedLimitSettings) -> Option<u64> {
+    settings.redis.tls.as_ref().and_then(fingerprint)
 }

@@ -24,10 +24,11 @@ use self::order::Failure;
 use self::state::Backoff;
 pub(super) use self::state::State;
 use super::leaf::{Leaf, now, show};
-use super::pair::chain;
-use crate::config::AcmeSettings;
+use crate::config::{AcmeSettings, Problem};
 use crate::metrics::Metrics;
 use crate::names::Names;
+use crate::trust::client_config_with;
+use crate::trust::pem::chain;
 
 /// How long at most until the clock is looked at again, which may have been set.
 const GLANCE: Duration = Duration::from_secs(60);
@@ -98,6 +99,11 @@ impl Keeper {
             tracing::error!(%error, "cannot write the state of tls.acme");
         }
     }
+}
+
+/// What keeps the settings from being of use later, when the authority is asked.
+pub(super) fn check(settings: &AcmeSettings) -> Option<Problem> {
+    client_config_with("tls.acme.ca", settings.ca.as_deref()).err()
 }
 
 /// When the certificate is to be asked for: with a third of its life left, or at once when there is

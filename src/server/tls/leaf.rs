@@ -20,31 +20,37 @@ pub(super) struct Leaf {
     pub(super) not_before: i64,
     /// Seconds since 1970.
     pub(super) not_after: i64,
+    /// What clients may mind in the rest of the chain.
+    pub(super) rest: Rest,
+}
+
+/// The chain after its first certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The first, from 1, that did not sign the one before it.
+    stranger: Option<usize>,
+    /// The first to expire, from 1, and when.
+    earliest: Option<(i64, usize)>,
 }
 
 impl Leaf {
     /// Of the chain's first certificate; all of them must be certificates.
     pub(super) fn of(chain: &[CertificateDer<'_>]) -> Result<Self, String> {
-        let mut leaf = None;
+        let mut read = Vec::new();
         for (position, der) in chain.iter().enumerate() {
-            let (_, certificate) = X509Certificate::from_der(der).map_err(|_| {
-                format!(
-                    "certificate {} of the file is not valid X.509",
-                    position + 1
-                )
-            })?;
-            leaf = leaf.or_else(|| Some(Self::read(&certificate)));
+            let number = position + 1;
+            let (_, certificate) = X509Certificate::from_der(der)
+                .map_err(|_| format!("certificate {number} of the file is not valid X.509"))?;
+            read.push(certificate);
         }
-        leaf.ok_or_else(|| "holds no certificate".to_owned())
-    }
-
-    fn read(certificate: &X509Certificate<'_>) -> Self {
-        let validity = certificate.validity();
-        Self {
-            names: names(certificate),
+        let (leaf, _) = read.split_first().ok_or("holds no certificate")?;
+        let validity = leaf.validity();
+        Ok(Self {
+            names: names(leaf),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
-        }
+            rest: Rest::of(&read),
+        })
     }
 
     /// Whether it is good now.
@@ -74,8 +80,35 @@ impl Leaf {
         } else if self.not_after - now < near {
             Some(format!("expires at {until}"))
         } else {
-            None
+            self.rest.complaint(now)
         }
+    }
+}
+
+impl Rest {
+    fn of(chain: &[X509Certificate<'_>]) -> Self {
+        let links = chain.iter().zip(chain.iter().skip(1)).zip(2..);
+        let mut strangers = links.filter(|((one, next), _)| one.issuer() != next.subject());
+        let rest = chain.iter().zip(1..).skip(1);
+        Self {
+            stranger: strangers.next().map(|(_, number)| number),
+            earliest: rest
+                .map(|(one, number)| (one.validity().not_after.timestamp(), number))
+                .min(),
+        }
+    }
+
+    fn complaint(&self, now: i64) -> Option<String> {
+        if let Some(number) = self.stranger {
+            return Some(format!(
+                "certificate {number} of the file did not sign the one before it: some clients will refuse the chain"
+            ));
+        }
+        let (until, number) = self.earliest.filter(|(until, _)| *until < now)?;
+        Some(format!(
+            "certificate {number} of the file has expired at {}: clients may refuse the chain",
+            show(until)
+        ))
     }
 }
 

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{self, PemObject, SectionKind};
+use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::leaf::Leaf;
+use crate::trust::pem::{broken, chain, missing};
 
 /// A chain and its key, ready to be shown.
 #[derive(Debug)]
@@ -82,17 +83,6 @@ impl Part {
     }
 }
 
-/// The certificates of a PEM text; at least one.
-pub(super) fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(text)
-        .collect::<Result<_, _>>()
-        .map_err(|error| broken(&error))?;
-    if chain.is_empty() {
-        return Err(missing(text, "certificate"));
-    }
-    Ok(chain)
-}
-
 /// The one private key of a PEM text.
 fn signing_key(text: &[u8], provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, String> {
     let holds = |part: &str| text.windows(part.len()).any(|it| it == part.as_bytes());
@@ -131,31 +121,4 @@ fn belong(certificate: &CertificateDer<'_>, key: &dyn SigningKey) -> bool {
         return false;
     };
     certificate.public_key().subject_public_key.data == own.subject_public_key.data
-}
-
-fn broken(error: &pem::Error) -> String {
-    format!("is not valid PEM: {error}")
-}
-
-/// Why there is nothing of the wanted kind in a text.
-fn missing(text: &[u8], wanted: &str) -> String {
-    let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(text).filter_map(Result::ok);
-    if text.iter().all(u8::is_ascii_whitespace) {
-        "is empty".to_owned()
-    } else if let Some((kind, _)) = sections.next() {
-        let other = match kind {
-            SectionKind::Certificate => "a certificate",
-            SectionKind::Csr => "a certificate request",
-            SectionKind::PublicKey => "a public key",
-            SectionKind::Crl => "a revocation list",
-            _ => "a private key",
-        };
-        format!("holds no {wanted}, but {other}")
-    } else if text.first() == Some(&0x30) {
-        format!(
-            "holds no {wanted} in PEM form; it looks like DER or PKCS #12, which openssl converts"
-        )
-    } else {
-        format!("holds no {wanted} in PEM form")
-    }
 }

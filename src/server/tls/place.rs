@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::disk;
 use super::leaf::{now, show};
-use super::pair::{Flaw, Pair, Part, chain};
+use super::pair::{Flaw, Pair, Part};
 use crate::config::{PairFiles, Problem};
+use crate::trust::authorities;
 
 /// The files of a pair, and the table of the configuration that names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,14 +141,8 @@ impl Kept for ClientPlace {
 }
 
 fn verifier(text: &[u8], provider: &CryptoProvider) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for (position, certificate) in chain(text)?.into_iter().enumerate() {
-        let number = position + 1;
-        roots
-            .add(certificate)
-            .map_err(|_| format!("certificate {number} of the file is not X.509 of version 3"))?;
-    }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider.clone()))
+    let roots = Arc::new(authorities(text)?);
+    WebPkiClientVerifier::builder_with_provider(roots, Arc::new(provider.clone()))
         .build()
         .map_err(|error| error.to_string())
 }

@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::trust::pem::chain;
 
 const DAY: i64 = 24 * 3600;
 
@@ -79,7 +80,7 @@ impl Client {
     fn with(roots: &[&str], resumption: Resumption) -> Self {
         let mut store = RootCertStore::empty();
         for root in roots {
-            for certificate in pair::chain(root.as_bytes()).unwrap() {
+            for certificate in chain(root.as_bytes()).unwrap() {
                 store.add(certificate).unwrap();
             }
         }
@@ -123,7 +124,7 @@ impl Client {
 }
 
 fn der(pem: &str) -> CertificateDer<'static> {
-    pair::chain(pem.as_bytes()).unwrap().remove(0)
+    chain(pem.as_bytes()).unwrap().remove(0)
 }
 
 #[tokio::test]
@@ -245,6 +246,7 @@ fn an_older_certificate_is_taken_when_the_one_in_use_is_no_good() {
         names: Vec::new(),
         not_before,
         not_after,
+        rest: leaf::Rest::default(),
     };
     let now = 1000;
     let (expired, good) = (leaf(500, 900), leaf(400, 2000));
@@ -287,4 +289,38 @@ async fn a_session_is_resumed_across_swaps() {
     tls.replace(tls.prepare(&settings).unwrap());
     let (_, kind) = client.shown(&tls, "a.example").await.unwrap();
     assert_eq!(kind, HandshakeKind::Full);
+}
+
+#[test]
+fn a_chain_that_clients_may_refuse_is_complained_of() {
+    let complaint = |texts: &[&str]| {
+        let chain: Vec<_> = texts
+            .iter()
+            .flat_map(|text| chain(text.as_bytes()).unwrap())
+            .collect();
+        leaf::Leaf::of(&chain).unwrap().complaint(now())
+    };
+    let names = ["a.example"];
+    let [good, _] = p256(&names, 0);
+    // All of them are signed by whoever is called "rcgen self signed cert".
+    assert_eq!(complaint(&[&good]), None);
+    assert_eq!(complaint(&[&good, &good]), None);
+    let mut params = CertificateParams::new(["b.example".to_owned()]).unwrap();
+    params.not_after = (std::time::SystemTime::now() - std::time::Duration::from_secs(9)).into();
+    let key = KeyPair::generate().unwrap();
+    let ended = params.self_signed(&key).unwrap().pem();
+    let said = complaint(&[&good, &good, &ended]).unwrap();
+    assert!(
+        said.contains("certificate 3 of the file has expired"),
+        "{said}"
+    );
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "somebody else");
+    let stranger = params.self_signed(&key).unwrap().pem();
+    let said = complaint(&[&good, &stranger]).unwrap();
+    assert!(
+        said.contains("certificate 2 of the file did not sign"),
+        "{said}"
+    );
 }

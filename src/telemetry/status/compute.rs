@@ -294,10 +294,18 @@ fn resources(
 }
 
 fn certificate(metrics: &Metrics, at: f64) -> Option<CertificateStatus> {
-    let (name, expires) = metrics.service.first_to_expire()?;
+    let service = &metrics.service;
+    let (mut name, expires) = service.first_to_expire()?;
+    let last = service.last_to_be_valid();
+    let early = last.filter(|(_, from)| *from > at);
+    let seconds_to_valid = early.as_ref().map_or(0.0, |(_, from)| from - at);
+    if let Some((early, _)) = early {
+        name = early;
+    }
     Some(CertificateStatus {
         name,
         expires,
         seconds_left: expires - at,
+        seconds_to_valid,
     })
 }

@@ -266,8 +266,8 @@ pub struct ResourceStatus {
     pub io_pressure: Option<f64>,
 }
 
-/// A certificate for clients.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A certificate for clients: one that is not valid yet, else the first to expire.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CertificateStatus {
     /// Its first name.
     pub name: String,
@@ -275,6 +275,8 @@ pub struct CertificateStatus {
     pub expires: f64,
     /// In so many seconds; below 0 when it has.
     pub seconds_left: f64,
+    /// Seconds until it is valid; 0 when it is or was.
+    pub seconds_to_valid: f64,
 }
 
 /// The last hour.

@@ -74,7 +74,12 @@ fn service(status: &Status) -> String {
         Some(certificate) => format!(
             "{} {}",
             plain(&certificate.name),
-            if certificate.seconds_left < 0.0 {
+            if certificate.seconds_to_valid > 0.0 {
+                format!(
+                    "NOT VALID for another {}",
+                    age(certificate.seconds_to_valid)
+                )
+            } else if certificate.seconds_left < 0.0 {
                 format!("EXPIRED {} ago", age(-certificate.seconds_left))
             } else {
                 format!("expires in {}", age(certificate.seconds_left))

@@ -101,7 +101,12 @@ fn certificate(status: &Status, found: &mut Vec<Finding>) {
     };
     let days = certificate.seconds_left / DAY;
     let subject = format!("certificate {}", certificate.name);
-    if days <= 0.0 {
+    if certificate.seconds_to_valid > 0.0 {
+        let days = certificate.seconds_to_valid / DAY;
+        let text =
+            format!("is not valid for another {days:.1} days, if this machine's clock is right");
+        found.push(trouble(subject, text));
+    } else if days <= 0.0 {
         found.push(trouble(subject, "has expired"));
     } else if days < CERTIFICATE_TROUBLE {
         found.push(trouble(subject, format!("expires in {days:.1} days")));

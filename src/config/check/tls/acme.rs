@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use url::{Host, Url};
 
-use crate::config::check::sections::check_readable;
+use crate::config::check::sections::{check_directory, check_readable};
 use crate::config::key::Key;
 use crate::config::problem::quoted;
 use crate::config::raw;
@@ -40,12 +40,14 @@ pub(super) fn settings(raw: &raw::Acme, report: &mut Report<'_>) -> Option<AcmeS
     if let Some(path) = &ca {
         check_readable(path, &key.name("ca"), report);
     }
+    let state_dir = state_dir(raw, report);
+    check_directory(&state_dir, &key.name("state_dir"), report);
     Some(AcmeSettings {
         domains: domains?,
         contact: raw.contact.clone(),
         directory: directory?,
         ca,
-        state_dir: state_dir(raw, report),
+        state_dir,
     })
 }
 

@@ -85,7 +85,8 @@ impl Connector {
     /// # Errors
     /// When the certificate authorities cannot be read.
     pub(super) fn new(settings: &RedisSettings, names: Names) -> Result<Self, Problem> {
-        let tls = settings.tls.as_ref().map(client_config).transpose()?;
+        let trusted = |ca| client_config("rate_limit.shared", ca);
+        let tls = settings.tls.as_ref().map(trusted).transpose()?;
         Ok(Self {
             settings: settings.clone(),
             tls: tls.map(Arc::new),

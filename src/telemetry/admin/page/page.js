@@ -179,7 +179,8 @@ function machine({ resources: now }) {
 
 function service({ at, process, certificate }) {
   const left = certificate?.seconds_left;
-  const expiry = left < 0 ? `expired ${age(-left)} ago` : `expires in ${age(left)}`;
+  const early = certificate?.seconds_to_valid ?? 0;
+  const expiry = early > 0 ? `not valid for another ${age(early)}` : left < 0 ? `expired ${age(-left)} ago` : `expires in ${age(left)}`;
   const reload = process.last_reload;
   facts("service", [
     ["State", process.state, process.state === "ready" ? null : flag("service")],

@@ -84,6 +84,7 @@ fn in_trouble() -> Status {
             name: "api.example.com".to_owned(),
             expires: 0.0,
             seconds_left: -90_000.0,
+            ..CertificateStatus::default()
         }),
         ..Status::default()
     }

@@ -90,6 +90,7 @@ fn the_worst_comes_first_and_each_says_where_it_is() {
             name: "tls".to_owned(),
             expires: 0.0,
             seconds_left: 10.0 * DAY,
+            ..CertificateStatus::default()
         }),
         ..Status::default()
     };
@@ -122,6 +123,7 @@ fn a_refused_reload_and_an_expired_certificate_are_told() {
         name: "tls".to_owned(),
         expires: 0.0,
         seconds_left: -1.0,
+        ..CertificateStatus::default()
     });
     assert_eq!(
         found(&status),
@@ -130,6 +132,21 @@ fn a_refused_reload_and_an_expired_certificate_are_told() {
             (Health::Warning, "configuration".to_owned())
         ]
     );
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_yet_is_trouble() {
+    let status = Status {
+        certificate: Some(CertificateStatus {
+            name: "tls".to_owned(),
+            expires: 90.0 * DAY,
+            seconds_left: 90.0 * DAY,
+            seconds_to_valid: 60.0,
+        }),
+        ..Status::default()
+    };
+    let trouble = (Health::Trouble, "certificate tls".to_owned());
+    assert_eq!(found(&status), [trouble]);
 }
 
 fn upstream(failed: f64, succeeded: f64) -> UpstreamStatus {
