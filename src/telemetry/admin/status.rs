@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Extension, State as Shared};
@@ -13,13 +13,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use super::routes::{json_response, problem};
 use crate::telemetry::status::{self, Feed, Status};
 
-/// Followers at once; each holds one of the few connections.
-const MAX_FOLLOWERS: usize = 16;
+/// A follower ends when so many have come after it: each holds one of the few connections, and one
+/// whose machine sleeps, or that reads nothing, would hold it for long. A browser comes back by itself.
+const MAX_FOLLOWERS: u64 = 16;
 
 /// When a browser whose stream ended should come back.
 const RETRY: Duration = Duration::from_secs(1);
@@ -28,7 +29,8 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Following {
     feed: Arc<Feed>,
-    places: Arc<Semaphore>,
+    /// Followers that have come.
+    arrivals: Arc<AtomicU64>,
 }
 
 impl Following {
@@ -36,7 +38,7 @@ impl Following {
     pub(super) fn new(feed: Arc<Feed>) -> Self {
         Self {
             feed,
-            places: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+            arrivals: Arc::default(),
         }
     }
 }
@@ -77,13 +79,10 @@ pub(super) async fn json(Shared(Following { feed, .. }): Shared<Following>) -> R
 
 /// `/events`.
 pub(super) async fn events(
-    Shared(Following { feed, places }): Shared<Following>,
+    Shared(following): Shared<Following>,
     Extension(progress): Extension<Progress>,
 ) -> Response {
-    let Ok(place) = places.try_acquire_owned() else {
-        return unavailable("too many follow already");
-    };
-    let follower = Follower::new(feed, progress, place);
+    let follower = Follower::new(following, progress);
     Sse::new(stream::unfold(follower, Follower::next)).into_response()
 }
 
@@ -103,23 +102,26 @@ struct Follower {
     /// The instant of the last point that was queued.
     upto: f64,
     progress: Progress,
-    _place: OwnedSemaphorePermit,
+    arrivals: Arc<AtomicU64>,
+    /// How many come before it ends.
+    last_arrival: u64,
 }
 
 impl Follower {
-    fn new(feed: Arc<Feed>, progress: Progress, place: OwnedSemaphorePermit) -> Self {
+    fn new(Following { feed, arrivals }: Following, progress: Progress) -> Self {
         let mut changes = feed.follow();
         // The status there is counts as news.
         changes.mark_changed();
         let history = feed.history();
         let queue = [event("history", &history).retry(RETRY)].into();
         Self {
+            last_arrival: arrivals.fetch_add(1, Ordering::Relaxed) + MAX_FOLLOWERS,
+            arrivals,
             feed,
             changes,
             queue,
             upto: history.points.last().map_or(0.0, |point| point.at),
             progress,
-            _place: place,
         }
     }
 
@@ -131,6 +133,9 @@ impl Follower {
                 return Some((Ok(event), self));
             }
             self.changes.changed().await.ok()?;
+            if self.arrivals.load(Ordering::Relaxed) > self.last_arrival {
+                return None;
+            }
             let status = self.changes.borrow_and_update().clone();
             for point in self.feed.after(self.upto) {
                 self.upto = point.at;
@@ -222,16 +227,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_so_many_follow_and_a_place_is_free_again_when_one_leaves() {
+    async fn who_comes_always_follows_and_the_oldest_of_too_many_ends() {
         let following = following();
+        following.feed.publish(status(1.0));
         let mut followers = Vec::new();
-        for _ in 0..MAX_FOLLOWERS {
-            followers.push(follow(&following).await);
+        for _ in 0..=MAX_FOLLOWERS {
+            let mut body = follow(&following).await.into_body();
+            assert_eq!(next(&mut body).await.0, "history");
+            assert_eq!(next(&mut body).await.0, "status");
+            followers.push(body);
         }
-        assert!(followers.iter().all(|follower| follower.status() == 200));
-        assert_eq!(follow(&following).await.status(), 503);
-        followers.pop();
-        assert_eq!(follow(&following).await.status(), 200);
+        following.feed.publish(status(2.0));
+        let oldest = followers.remove(0).frame().await;
+        assert!(oldest.is_none(), "{oldest:?}");
+        for body in &mut followers {
+            assert_eq!(next(body).await.1["at"], 2.0);
+        }
     }
 
     #[tokio::test]
