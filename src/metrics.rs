@@ -5,6 +5,7 @@
 //! the same name gives the same handles. Nothing is read or rendered here: [`crate::telemetry`] does.
 
 mod busiest;
+mod certificates;
 mod counts;
 mod edge;
 mod load;
@@ -24,6 +25,7 @@ use prometheus::Registry;
 use prometheus::proto::MetricFamily;
 
 pub use self::busiest::Busiest;
+pub use self::certificates::CertificateMetrics;
 pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
 pub use self::load::LoadMetrics;

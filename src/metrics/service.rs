@@ -3,10 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
+use super::certificates::CertificateMetrics;
 use super::make;
 
 /// The life of the process.
@@ -15,10 +14,8 @@ pub struct ServiceMetrics {
     reloads: IntCounterVec,
     reload_succeeded: IntGauge,
     reload_at: Gauge,
-    certificates: GaugeVec,
-    certificate_starts: GaugeVec,
-    certificate_changes: IntCounterVec,
-    certificate_orders: IntCounterVec,
+    /// The certificates that clients are shown.
+    pub certificates: CertificateMetrics,
     /// Log lines that could not be written.
     pub log_lines_lost: IntCounter,
     /// Bugs that cost one request or task.
@@ -42,8 +39,6 @@ impl ServiceMetrics {
             "gatherd_reloads_total",
             "Reloads of the configuration by their outcome.",
         );
-        let of_certificate =
-            |name, help| make::float_gauges(registry, name, help, &["certificate"]);
         Self {
             reloads,
             reload_succeeded: reload_succeeded(registry),
@@ -52,24 +47,7 @@ impl ServiceMetrics {
                 "gatherd_config_last_reload_timestamp_seconds",
                 "When the configuration was last read again, in seconds since 1970; 0 when it never was.",
             ),
-            certificates: of_certificate(
-                "gatherd_certificate_expiry_timestamp_seconds",
-                "When a certificate for clients expires, in seconds since 1970.",
-            ),
-            certificate_starts: of_certificate(
-                "gatherd_certificate_not_before_timestamp_seconds",
-                "From when on a certificate for clients is valid, in seconds since 1970.",
-            ),
-            certificate_changes: outcomes(
-                registry,
-                "gatherd_certificate_changes_total",
-                "Changed certificate files: ok are in use, failed could not be used.",
-            ),
-            certificate_orders: outcomes(
-                registry,
-                "gatherd_acme_orders_total",
-                "Certificates asked for from the authority of tls.acme, by their outcome.",
-            ),
+            certificates: CertificateMetrics::new(registry),
             log_lines_lost: make::counter(
                 registry,
                 "gatherd_log_lines_lost_total",
@@ -97,34 +75,6 @@ impl ServiceMetrics {
         self.reload_at.set(seconds_since_1970(SystemTime::now()));
     }
 
-    /// The certificates that clients are shown from now on, each with a name, and from when until when
-    /// it is valid.
-    pub fn certificates<'a>(
-        &self,
-        certificates: impl IntoIterator<Item = (&'a str, [SystemTime; 2])>,
-    ) {
-        self.certificates.reset();
-        self.certificate_starts.reset();
-        for (name, [start, expiry]) in certificates {
-            let gauge = self.certificate_starts.with_label_values(&[name]);
-            gauge.set(seconds_since_1970(start));
-            let gauge = self.certificates.with_label_values(&[name]);
-            gauge.set(seconds_since_1970(expiry));
-        }
-    }
-
-    /// The files of a certificate changed, and it is in use or cannot be used.
-    pub fn certificate_changed(&self, used: bool) {
-        let outcome = if used { OK } else { FAILED };
-        self.certificate_changes.with_label_values(&[outcome]).inc();
-    }
-
-    /// An authority was asked for a certificate, and gave it or did not.
-    pub fn certificate_ordered(&self, given: bool) {
-        let outcome = if given { OK } else { FAILED };
-        self.certificate_orders.with_label_values(&[outcome]).inc();
-    }
-
     /// A timer of the serving runtime was late by so much.
     pub fn loop_lag(&self, lag: Duration) {
         self.loop_lag.observe(lag.as_secs_f64());
@@ -150,24 +100,6 @@ impl ServiceMetrics {
         (at > 0.0).then(|| (at, self.reload_succeeded.get() == 1))
     }
 
-    /// The certificate that expires first, and when, in seconds since 1970.
-    #[must_use]
-    pub fn first_to_expire(&self) -> Option<(String, f64)> {
-        let named = by_name(&self.certificates);
-        named
-            .into_iter()
-            .min_by(|one, other| one.1.total_cmp(&other.1))
-    }
-
-    /// The certificate that is valid last, and from when on, in seconds since 1970.
-    #[must_use]
-    pub fn last_to_be_valid(&self) -> Option<(String, f64)> {
-        let named = by_name(&self.certificate_starts);
-        named
-            .into_iter()
-            .max_by(|one, other| one.1.total_cmp(&other.1))
-    }
-
     /// The most that a timer was late since this was last asked.
     #[must_use]
     pub fn take_most_loop_lag(&self) -> Duration {
@@ -175,8 +107,8 @@ impl ServiceMetrics {
     }
 }
 
-const OK: &str = "ok";
-const FAILED: &str = "failed";
+pub(super) const OK: &str = "ok";
+pub(super) const FAILED: &str = "failed";
 
 fn reload_succeeded(registry: &Registry) -> IntGauge {
     let gauge = make::gauge(
@@ -188,19 +120,8 @@ fn reload_succeeded(registry: &Registry) -> IntGauge {
     gauge
 }
 
-/// What gauges with one label show, by that label.
-fn by_name(gauges: &GaugeVec) -> Vec<(String, f64)> {
-    let families = gauges.collect();
-    let metrics = families.iter().flat_map(MetricFamily::get_metric);
-    let named = metrics.filter_map(|metric| {
-        let name = metric.get_label().first()?.value().to_owned();
-        Some((name, metric.get_gauge().get_value()))
-    });
-    named.collect()
-}
-
 /// Counters of both outcomes, which are shown from the start.
-fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounterVec {
+pub(super) fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounterVec {
     let counters = make::counters(registry, name, help, &["outcome"]);
     for outcome in [OK, FAILED] {
         let _ = counters.with_label_values(&[outcome]);
@@ -209,7 +130,7 @@ fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounterVec {
 }
 
 /// As Prometheus writes instants.
-fn seconds_since_1970(time: SystemTime) -> f64 {
+pub(super) fn seconds_since_1970(time: SystemTime) -> f64 {
     let since = time.duration_since(UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
 }

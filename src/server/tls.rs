@@ -5,6 +5,7 @@
 //! | `tls.rs` | what is served, and the two ways to change it: the configuration and the disk |
 //! | `place` | the files of a pair and of the clients' authorities, and what is made of them |
 //! | `pair`, `leaf` | a chain with its key, and what its first certificate says |
+//! | `served` | what is in use at one time, and how it differs from before |
 //! | `watch` | whether what the files hold now may take the place of what is in use |
 //! | `chosen` | which of several certificates a client is shown |
 //! | `config` | what the TLS library is told |
@@ -18,11 +19,12 @@ mod leaf;
 mod pair;
 mod place;
 mod self_signed;
+mod served;
 mod watch;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -35,13 +37,11 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use self::acme::{Challenges, Keeper};
-use self::chosen::Certificates;
 use self::config::Sessions;
-use self::leaf::now;
-use self::pair::Pair;
-use self::place::{ClientPlace, Place};
-use self::watch::{Seen, Watched};
-use crate::config::{AcmeSettings, CertificateSource, PairFiles, Problem, Problems, TlsSettings};
+use self::place::Place;
+use self::served::Served;
+use self::watch::Seen;
+use crate::config::{AcmeSettings, CertificateSource, Problem, Problems, TlsSettings};
 use crate::metrics::Metrics;
 use crate::names::Names;
 
@@ -64,21 +64,6 @@ struct Shared {
     metrics: Arc<Metrics>,
     names: Names,
     challenges: Challenges,
-}
-
-/// What is in use, and where it came from.
-struct Served {
-    pairs: Pairs,
-    clients: Option<Watched<ClientPlace>>,
-    sessions: Sessions,
-    /// Who gets the pair for everybody, if anybody does.
-    acme: Option<AcmeSettings>,
-}
-
-/// The pair for everybody, and more in the order of the configuration.
-struct Pairs {
-    default: Watched<Place>,
-    more: Vec<Watched<Place>>,
 }
 
 /// A configuration that can be served: everything is read, and nothing is changed yet.
@@ -130,6 +115,7 @@ impl Tls {
         let place = Place::default(settings);
         let provider = config::provider();
         if settings.self_signed && !self_signed::is_there(&place) {
+            Served::before_the_pair(settings, &provider)?.config(&provider)?;
             return Ok(Vec::new());
         }
         let served = Served::load(settings, &provider)?;
@@ -147,34 +133,12 @@ impl Tls {
         let provider = &self.shared.provider;
         let mut served = Served::load(settings, provider)?;
         let before = self.shared.served.lock();
-        let of_before = served.pairs.iter().filter_map(|new| {
-            let mut old = before.pairs.iter();
-            Some((new, old.find(|old| old.place.files == new.place.files)?))
-        });
-        let of_before: Vec<_> = of_before.collect();
-        let objections: Vec<Problem> = of_before
-            .iter()
-            .flat_map(|(new, old)| old.objection(new))
-            .collect();
+        let objections = served.objections(&before);
         if !objections.is_empty() {
             return Err(objections.into_iter().collect());
         }
-        let others = of_before.iter().filter(|(new, old)| !new.is_same(old));
-        let mut changed: Vec<_> = others
-            .map(|(new, _)| format!("{}.certificate", new.place.table))
-            .collect();
-        let same_clients = match (&served.clients, &before.clients) {
-            (Some(new), Some(old)) => new.is_same(old),
-            (new, old) => new.is_none() && old.is_none(),
-        };
-        if let (false, Some(new), Some(old)) = (same_clients, &served.clients, &before.clients)
-            && new.place == old.place
-        {
-            changed.push("tls.client_ca".to_owned());
-        }
-        if same_clients {
-            served.sessions = before.sessions.clone();
-        }
+        let changed = served.changed(&before);
+        served.keep_sessions(&before);
         let config = served.config(provider)?;
         Ok(Prepared {
             served,
@@ -259,12 +223,12 @@ impl Tls {
 
     /// Logs what cannot be used; true when something new is in use.
     fn told(&self, seen: &Seen) -> bool {
-        let service = &self.shared.metrics.service;
+        let certificates = &self.shared.metrics.service.certificates;
         match seen {
             Seen::Same => return false,
-            Seen::Replaced => service.certificate_changed(true),
+            Seen::Replaced => certificates.changed(true),
             Seen::Unusable(problems) => {
-                service.certificate_changed(false);
+                certificates.changed(false);
                 for problem in problems {
                     tracing::warn!(%problem, "a changed file cannot be used; what was read before stays in use");
                 }
@@ -296,136 +260,6 @@ impl Tls {
     }
 }
 
-impl Served {
-    fn load(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
-        let place = Place::default(settings);
-        let (default, acme) = match &settings.source {
-            CertificateSource::Files(_) => (Watched::load(place, provider), None),
-            CertificateSource::Acme(acme) => {
-                problems.extend(acme::check(acme));
-                let kept = Watched::load(place.clone(), provider);
-                let default = kept.or_else(|_| stand_in(place, acme, provider));
-                (default, Some(acme.clone()))
-            }
-        };
-        let default = had(default, &mut problems);
-        let more = settings
-            .sni
-            .iter()
-            .enumerate()
-            .filter_map(|(index, files)| {
-                let place = Place {
-                    table: format!("tls.sni[{index}]"),
-                    files: files.clone(),
-                };
-                had(Watched::load(place, provider), &mut problems)
-            });
-        let more = more.collect();
-        let clients = settings.client_ca.as_ref().and_then(|path| {
-            let place = ClientPlace(path.clone());
-            had(Watched::load(place, provider), &mut problems)
-        });
-        let sessions = had(
-            Sessions::new().map_err(|error| vec![unusable(&error)]),
-            &mut problems,
-        );
-        match (default, sessions) {
-            (Some(default), Some(sessions)) if problems.is_empty() => Ok(Self {
-                pairs: Pairs { default, more },
-                clients,
-                sessions,
-                acme,
-            }),
-            _ => Err(problems.into_iter().collect()),
-        }
-    }
-
-    fn config(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<ServerConfig>, Problem> {
-        let more: Vec<&Pair> = self.pairs.more.iter().map(|pair| &pair.made).collect();
-        let certificates = Arc::new(Certificates::new(&self.pairs.default.made, &more));
-        let clients = self.clients.as_ref().map(|clients| clients.made.clone());
-        config::server_config(provider, certificates, clients, &self.sessions)
-            .map_err(|error| unusable(&error))
-    }
-
-    /// What clients will mind of the certificates.
-    fn complaints(&self) -> Vec<String> {
-        let complaint = |pair: &Watched<Place>| {
-            let complaint = pair.made.leaf.complaint(now())?;
-            let path = pair.place.files.certificate.display();
-            Some(format!(
-                "{}.certificate {path}: {complaint}",
-                pair.place.table
-            ))
-        };
-        self.pairs.iter().filter_map(complaint).collect()
-    }
-
-    /// Shows what is in use from now on, and says what clients will mind.
-    fn announce(&self, metrics: &Metrics) {
-        let instant =
-            |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        let shown = self.pairs.iter().map(|pair| {
-            let leaf = &pair.made.leaf;
-            let valid = [leaf.not_before, leaf.not_after].map(instant);
-            (pair.place.table.as_str(), valid)
-        });
-        metrics.service.certificates(shown);
-        self.complain();
-    }
-
-    fn complain(&self) {
-        for complaint in self.complaints() {
-            tracing::warn!("{complaint}");
-        }
-    }
-}
-
-impl Pairs {
-    fn iter(&self) -> impl Iterator<Item = &Watched<Place>> {
-        std::iter::once(&self.default).chain(&self.more)
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Watched<Place>> {
-        std::iter::once(&mut self.default).chain(&mut self.more)
-    }
-}
-
-impl Watched<Place> {
-    fn announce(&self, message: &str) {
-        let leaf = &self.made.leaf;
-        tracing::info!(
-            tls.certificate = %self.place.files.certificate.display(),
-            tls.names = %leaf.names.join(" "),
-            tls.not_after = %leaf::show(leaf.not_after),
-            "{message}"
-        );
-    }
-}
-
-impl Place {
-    /// The pair for everybody; the one of an authority is kept in one file.
-    fn default(settings: &TlsSettings) -> Self {
-        match &settings.source {
-            CertificateSource::Files(files) => Self {
-                table: "tls".to_owned(),
-                files: files.clone(),
-            },
-            CertificateSource::Acme(acme) => {
-                let file = acme::State::of(acme).certificate_file();
-                Self {
-                    table: "tls.acme".to_owned(),
-                    files: PairFiles {
-                        certificate: file.clone(),
-                        private_key: file,
-                    },
-                }
-            }
-        }
-    }
-}
-
 /// Makes what the settings want made: a self-signed pair, or a place for what an authority gives.
 fn make(settings: &TlsSettings) -> Result<(), Problem> {
     match &settings.source {
@@ -438,30 +272,6 @@ fn make(settings: &TlsSettings) -> Result<(), Problem> {
             Problem::unavailable(subject, format_args!("cannot be made or entered: {error}"))
         }),
     }
-}
-
-/// What is shown until the authority has given a certificate.
-fn stand_in(
-    place: Place,
-    acme: &AcmeSettings,
-    provider: &CryptoProvider,
-) -> Result<Watched<Place>, Vec<Problem>> {
-    tracing::warn!(
-        file = %place.files.certificate.display(),
-        "there is no certificate yet; a self-signed one stands in, which clients do not trust"
-    );
-    let made = self_signed::stand_in(&acme.domains, provider);
-    let problem = |error| vec![Problem::unavailable("tls.acme", error)];
-    made.map(|made| Watched::with(place, made)).map_err(problem)
-}
-
-/// What was made, or nothing and its problems.
-fn had<T>(made: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
-    made.map_err(|more| problems.extend(more)).ok()
-}
-
-fn unusable(error: &rustls::Error) -> Problem {
-    Problem::unavailable("tls", error)
 }
 
 #[cfg(test)]

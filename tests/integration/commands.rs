@@ -398,6 +398,26 @@ async fn what_files_hold_is_told_at_once_with_what_the_config_says() {
 }
 
 #[tokio::test]
+async fn other_pairs_are_checked_before_a_self_signed_one_is_made() {
+    let sni = "[[tls.sni]]\ncertificate = \"a.pem\"\nprivate_key = \"b.pem\"\n";
+    let directory = with_config(&config_text("", &format!("{sni}{ROUTE}")));
+    let [certificate, _] = crate::certificates::issue("localhost", 0);
+    let [_, key] = crate::certificates::issue("localhost", 0);
+    fs::write(directory.path().join("a.pem"), certificate).expect("a file");
+    fs::write(directory.path().join("b.pem"), key).expect("a file");
+    let said = said(directory.path(), &["check"]).await;
+    assert_eq!(said.code, Some(69), "{said:?}");
+    assert!(
+        said.error.contains("tls.sni[0].private_key b.pem"),
+        "{said:?}"
+    );
+    assert!(
+        !directory.path().join("key.pem").exists(),
+        "nothing was made"
+    );
+}
+
+#[tokio::test]
 async fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     let text = config_text("", ROUTE).replace("self_signed = true", "client_ca = \"pipe\"");
     let directory = with_config(&text);

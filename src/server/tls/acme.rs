@@ -71,7 +71,7 @@ impl Keeper {
         let failed = backoff.after_failure(&self.settings.domains, now());
         if let Err(error) = state.write_backoff(&failed) {
             tracing::error!(%error, "cannot write the state of tls.acme, so that no certificate is asked for");
-            self.metrics.service.certificate_ordered(false);
+            self.metrics.service.certificates.ordered(false);
             tokio::time::sleep(GLANCE).await;
             return;
         }
@@ -81,7 +81,7 @@ impl Keeper {
         self.challenges.clear();
         let ordered = ordered.unwrap_or(Err(Failure::Late));
         let kept = ordered.and_then(|pem| state.write_certificate(&pem).map_err(Failure::State));
-        self.metrics.service.certificate_ordered(kept.is_ok());
+        self.metrics.service.certificates.ordered(kept.is_ok());
         let Err(failure) = kept else {
             state.forget_backoff();
             tracing::info!(acme.directory = %directory, "got a certificate");

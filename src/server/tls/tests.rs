@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::config::PairFiles;
 use crate::trust::pem::chain;
 
 const DAY: i64 = 24 * 3600;
@@ -298,7 +299,7 @@ fn a_chain_that_clients_may_refuse_is_complained_of() {
             .iter()
             .flat_map(|text| chain(text.as_bytes()).unwrap())
             .collect();
-        leaf::Leaf::of(&chain).unwrap().complaint(now())
+        leaf::Leaf::of(&chain).unwrap().complaint(leaf::now())
     };
     let names = ["a.example"];
     let [good, _] = p256(&names, 0);

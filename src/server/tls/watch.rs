@@ -15,6 +15,7 @@ pub(super) struct Watched<K: Kept> {
     pub(super) place: K,
     pub(super) made: K::Made,
     fingerprint: u64,
+    stands_in: bool,
     trouble: Option<Trouble>,
 }
 
@@ -44,6 +45,7 @@ impl<K: Kept> Watched<K> {
             made: made.map_err(|flaws| place.problems(flaws))?,
             place,
             fingerprint,
+            stands_in: false,
             trouble: None,
         })
     }
@@ -55,8 +57,14 @@ impl<K: Kept> Watched<K> {
             place,
             made,
             fingerprint,
+            stands_in: true,
             trouble: None,
         }
+    }
+
+    /// Whether it is something in the place of what the files will make.
+    pub(super) fn is_stand_in(&self) -> bool {
+        self.stands_in
     }
 
     /// Whether the files held the same when they were read.
@@ -84,6 +92,7 @@ impl<K: Kept> Watched<K> {
         match contents.and_then(|contents| self.acceptable(&contents, provider)) {
             Ok(made) => {
                 (self.made, self.fingerprint, self.trouble) = (made, fingerprint, None);
+                self.stands_in = false;
                 Seen::Replaced
             }
             Err(problems) => {

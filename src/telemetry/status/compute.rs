@@ -294,9 +294,9 @@ fn resources(
 }
 
 fn certificate(metrics: &Metrics, at: f64) -> Option<CertificateStatus> {
-    let service = &metrics.service;
-    let (mut name, expires) = service.first_to_expire()?;
-    let last = service.last_to_be_valid();
+    let certificates = &metrics.service.certificates;
+    let (mut name, expires) = certificates.first_to_expire()?;
+    let last = certificates.last_to_be_valid();
     let early = last.filter(|(_, from)| *from > at);
     let seconds_to_valid = early.as_ref().map_or(0.0, |(_, from)| from - at);
     if let Some((early, _)) = early {
@@ -307,5 +307,6 @@ fn certificate(metrics: &Metrics, at: f64) -> Option<CertificateStatus> {
         expires,
         seconds_left: expires - at,
         seconds_to_valid,
+        stands_in: certificates.stands_in.get() == 1,
     })
 }

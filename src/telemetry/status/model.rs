@@ -277,6 +277,8 @@ pub struct CertificateStatus {
     pub seconds_left: f64,
     /// Seconds until it is valid; 0 when it is or was.
     pub seconds_to_valid: f64,
+    /// Whether a self-signed one stands in for the authority's.
+    pub stands_in: bool,
 }
 
 /// The last hour.

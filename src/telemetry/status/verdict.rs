@@ -101,6 +101,11 @@ fn certificate(status: &Status, found: &mut Vec<Finding>) {
     };
     let days = certificate.seconds_left / DAY;
     let subject = format!("certificate {}", certificate.name);
+    if certificate.stands_in {
+        let text = "there is none of the authority yet; clients do not trust what stands in";
+        found.push(trouble("certificate tls.acme", text));
+        return;
+    }
     if certificate.seconds_to_valid > 0.0 {
         let days = certificate.seconds_to_valid / DAY;
         let text =

@@ -142,10 +142,27 @@ fn a_certificate_that_is_not_valid_yet_is_trouble() {
             expires: 90.0 * DAY,
             seconds_left: 90.0 * DAY,
             seconds_to_valid: 60.0,
+            stands_in: false,
         }),
         ..Status::default()
     };
     let trouble = (Health::Trouble, "certificate tls".to_owned());
+    assert_eq!(found(&status), [trouble]);
+}
+
+#[test]
+fn a_certificate_that_stands_in_for_the_authoritys_is_trouble() {
+    let certificate = CertificateStatus {
+        name: "tls.acme".to_owned(),
+        seconds_left: 10.0 * DAY,
+        stands_in: true,
+        ..CertificateStatus::default()
+    };
+    let status = Status {
+        certificate: Some(certificate),
+        ..Status::default()
+    };
+    let trouble = (Health::Trouble, "certificate tls.acme".to_owned());
     assert_eq!(found(&status), [trouble]);
 }
 
