@@ -19,7 +19,7 @@ use crate::client::ClientKey;
 use crate::config::{AccessSettings, ClientSettings, RateLimitSettings, Settings};
 use crate::metrics::{EdgeMetrics, Limit, Metrics};
 
-/// Idle connections that are closed at once when the process has no descriptor left.
+/// Connections that are closed at once when the process has no descriptor left.
 const CLOSED_FOR_DESCRIPTORS: usize = 16;
 
 /// All connections of the process.
@@ -129,11 +129,13 @@ impl Connections {
         (limits.timeouts, limits.proxy_protocol)
     }
 
-    /// The longest idle connections give way, since the process has no descriptor left.
+    /// The longest idle connections give way, and then the oldest handshakes, since the process has no
+    /// descriptor left: silent ones would keep everybody out until `handshake_timeout`.
     pub(super) fn spare_descriptors(&self) {
         let mut table = self.table.lock();
         for _ in 0..CLOSED_FOR_DESCRIPTORS {
-            if table.close_longest_idle().is_none() {
+            let idle = table.close_longest_idle();
+            if idle.or_else(|| table.close_oldest_handshake()).is_none() {
                 break;
             }
         }

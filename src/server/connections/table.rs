@@ -80,6 +80,17 @@ impl Table {
         Some(())
     }
 
+    /// Closes the handshake that has lasted for longest, if there is any.
+    pub(super) fn close_oldest_handshake(&mut self) -> Option<()> {
+        while let Some(oldest) = self.handshakes.pop_front() {
+            if !is_over(&oldest) {
+                self.close(&oldest);
+                return Some(());
+            }
+        }
+        None
+    }
+
     /// Looks for idle connections, and gives the one that has been idle for longest.
     fn pick(&mut self) -> Option<Arc<Activity>> {
         // One pass picks several, so that a full table is not searched for every newcomer.
@@ -117,7 +128,6 @@ impl Table {
 
     /// The oldest handshakes give way when there are more than `most`.
     fn bound_handshakes(&mut self, most: usize) {
-        let is_over = |one: &Arc<Activity>| !one.is_handshaking() || one.is_closing();
         while self.handshakes.front().is_some_and(is_over) {
             self.handshakes.pop_front();
         }
@@ -129,6 +139,10 @@ impl Table {
             oldest.iter().for_each(|one| self.close(one));
         }
     }
+}
+
+fn is_over(handshake: &Arc<Activity>) -> bool {
+    !handshake.is_handshaking() || handshake.is_closing()
 }
 
 #[cfg(test)]
@@ -162,6 +176,21 @@ mod tests {
         let mut table = table();
         let stalled: Vec<_> = (0..1000).map(|_| table.enter(200)).collect();
         assert!(stalled.iter().all(Option::is_some), "newcomers are let in");
+    }
+
+    #[tokio::test]
+    async fn where_none_is_idle_the_oldest_handshake_gives_way_and_no_request() {
+        let mut table = table();
+        let mut enter = || table.enter(10).expect("there is room");
+        let (busy, oldest, newest) = (enter(), enter(), enter());
+        busy.connected(Protocol::Http1);
+        busy.begin(Protocol::Http1);
+        assert!(table.close_longest_idle().is_none());
+        assert!(table.close_oldest_handshake().is_some());
+        assert!(oldest.is_closing() && !newest.is_closing());
+        assert!(table.close_oldest_handshake().is_some());
+        assert!(table.close_oldest_handshake().is_none());
+        assert!(!busy.is_closing());
     }
 
     #[tokio::test(start_paused = true)]
