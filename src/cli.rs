@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::ask::Page;
 use crate::config::{self, Config, Environment, Problem, Problems};
 use crate::mock;
 
@@ -84,8 +85,8 @@ impl Line {
             Some(Command::Openapi) => {
                 print_text(&pretty(&crate::http::openapi(&self.load()?.settings)))
             }
-            Some(Command::Status) => print_text(&self.ask("/status")?),
-            Some(Command::Healthcheck) => self.ask("/readyz").map(drop),
+            Some(Command::Status) => print_text(&self.ask(Page::Status)?),
+            Some(Command::Healthcheck) => self.ask(Page::Readiness).map(drop),
             Some(Command::Mock(arguments)) => crate::app::serve_mock(&arguments.clone().into()),
         }
     }
@@ -96,9 +97,9 @@ impl Line {
 
     /// What the running service answers. It may go by what the file said before: only when it does not
     /// answer does it matter what is wrong with the file.
-    fn ask(&self, path: &str) -> Result<String, Problems> {
+    fn ask(&self, page: Page) -> Result<String, Problems> {
         let admin = config::admin(&self.config, &Environment::of_process())?;
-        ask::page(admin.as_ref(), path).map_err(|problem| {
+        ask::page(admin.as_ref(), page).map_err(|problem| {
             let wrong = self.load().err();
             let all = wrong.iter().flat_map(Problems::iter).cloned();
             all.chain([problem]).collect()

@@ -12,14 +12,50 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
+/// A page of the admin listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Page {
+    /// What the service says of itself, as text.
+    Status,
+    /// Whether it is ready.
+    Readiness,
+}
+
+impl Page {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Status => "/status",
+            Self::Readiness => "/readyz",
+        }
+    }
+
+    /// What stands in it: something else may listen where the file says that gatherd does.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Status => "\ngatherd ",
+            Self::Readiness => "\"ready\"",
+        }
+    }
+
+    /// The page, if it is this one.
+    fn of(self, answer: String) -> io::Result<String> {
+        if answer.contains(self.mark()) {
+            Ok(answer)
+        } else {
+            Err(io::Error::other("something else than gatherd answers"))
+        }
+    }
+}
+
 /// A page of its admin listener; the reason when that is none or does not answer with 200.
-pub(super) fn page(admin: Option<&AdminSettings>, path: &str) -> Result<String, Problem> {
+pub(super) fn page(admin: Option<&AdminSettings>, page: Page) -> Result<String, Problem> {
     let Some(admin) = admin else {
         let reason = "must be true, since it is the admin listener that is asked";
         return Err(Problem::said("admin.enabled", reason));
     };
     let address = reachable(admin.listen);
-    get(address, path).map_err(|error| {
+    let answer = get(address, page.path()).and_then(|answer| page.of(answer));
+    answer.map_err(|error| {
         Problem::unavailable(format_args!("the admin listener at {address}"), error)
     })
 }
@@ -77,6 +113,9 @@ mod tests {
         let error = answered("HTTP/1.0 403 Forbidden\r\n\r\nno").unwrap_err();
         assert_eq!(error.to_string(), "it answered 403: no");
         assert!(answered("SSH-2.0").is_err());
+        let other = answered("HTTP/1.0 200 OK\r\n\r\n{}").unwrap();
+        let error = Page::Readiness.of(other).unwrap_err();
+        assert_eq!(error.to_string(), "something else than gatherd answers");
     }
 
     #[test]
