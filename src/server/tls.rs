@@ -164,7 +164,9 @@ impl Tls {
             let wanted = self.shared.served.lock().acme.clone();
             if wanted != kept {
                 kept.clone_from(&wanted);
-                keeper.abort_all();
+                // An order that is broken off leaves its answers.
+                keeper.shutdown().await;
+                self.shared.challenges.clear();
                 wanted.map(|settings| keeper.spawn(self.keeper(settings).run()));
             }
             let tls = self.clone();

@@ -325,3 +325,41 @@ fn a_chain_that_clients_may_refuse_is_complained_of() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn the_answers_of_an_order_that_a_reload_broke_off_are_given_no_more() {
+    let directory = TempDir::new().unwrap();
+    // It takes connections and says nothing, so that the order lasts.
+    let authority = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/dir", authority.local_addr().unwrap());
+    let files = settings(
+        write(directory.path(), "a", &p256(&["a.example"], 0)),
+        Vec::new(),
+    );
+    let acme = AcmeSettings {
+        domains: vec!["a.example".to_owned()],
+        contact: None,
+        directory: url.parse().unwrap(),
+        ca: None,
+        state_dir: directory.path().join("state"),
+    };
+    let source = CertificateSource::Acme(acme);
+    let tls = load(&TlsSettings {
+        source,
+        ..files.clone()
+    })
+    .unwrap();
+    let watching = tokio::spawn(tls.clone().watch());
+    let _asked = authority.accept().await.unwrap();
+    let challenges = &tls.shared.challenges;
+    challenges.insert("a.example", &[7; 32]).unwrap();
+    tls.replace(tls.prepare(&files).unwrap());
+    let forgotten = async {
+        while !challenges.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let forgotten = tokio::time::timeout(Duration::from_secs(20), forgotten).await;
+    assert!(forgotten.is_ok(), "the answer is still given");
+    watching.abort();
+}

@@ -44,7 +44,7 @@ impl Challenges {
     }
 
     /// Answers for `domain` with the digest of the key authorization.
-    pub(super) fn insert(&self, domain: &str, digest: &[u8]) -> Result<(), Failed> {
+    pub(in crate::server::tls) fn insert(&self, domain: &str, digest: &[u8]) -> Result<(), Failed> {
         let answer = answer(domain, digest, &provider())?;
         self.answers
             .lock()
@@ -53,7 +53,7 @@ impl Challenges {
     }
 
     /// Nobody waits any more.
-    pub(super) fn clear(&self) {
+    pub(in crate::server::tls) fn clear(&self) {
         self.answers.lock().clear();
     }
 }
