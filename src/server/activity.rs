@@ -13,9 +13,17 @@ use tokio::time::Instant;
 
 use crate::metrics::{ConnectionState, CountedConnection, Ending};
 
-/// Bytes that may come without a request coming of them. The head and the body that a request may
-/// have are well below it; a flood of PING, SETTINGS or empty DATA frames is soon above it.
-const MOST_UNCLAIMED: usize = 256 * 1024;
+/// Bytes that may come without a request coming of them: the heads of as many requests as may be open
+/// over HTTP/2, which may all come at once.
+const MOST_UNCLAIMED: usize = 2 * 1024 * 1024;
+
+/// Bytes of frames that make no request: a flood of PING, SETTINGS or the like is soon above it.
+const MOST_IDLE: usize = 256 * 1024;
+/// So many of them each request makes good. A SETTINGS frame may cost more than a microsecond, so
+/// that those of a request must not be many.
+const IDLE_OF_A_REQUEST: usize = 4 * 1024;
+/// And so many each piece of a response, for which a client opens its windows twice.
+const IDLE_OF_A_PIECE: usize = 64;
 
 /// How long a connection may take for what.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +94,8 @@ struct Times {
     head_since: Option<Instant>,
     /// Bytes that came since the last request's head was complete.
     unclaimed: usize,
+    /// Bytes of frames that make no request, less those that requests and responses have made good.
+    idle_bytes: usize,
     /// Since when the socket takes nothing.
     blocked_since: Option<Instant>,
     /// The number of each response, and when bytes of it were last written. The socket alone does not
@@ -127,6 +137,7 @@ impl Activity {
             idle_since: Instant::now(),
             head_since: None,
             unclaimed: 0,
+            idle_bytes: 0,
             blocked_since: None,
             responses: Vec::new(),
             next_response: 0,
@@ -160,11 +171,13 @@ impl Activity {
         idle.then_some(times.idle_since)
     }
 
-    /// Bytes came in. False when too many have, and nothing came of them.
+    /// Bytes came in, and so many of them in frames that make no request. False when too many have,
+    /// and nothing came of them.
     #[must_use]
-    pub(super) fn received(&self, bytes: usize) -> bool {
+    pub(super) fn received(&self, bytes: usize, idle: usize) -> bool {
         let mut times = self.times.lock();
         times.unclaimed = times.unclaimed.saturating_add(bytes);
+        times.idle_bytes = times.idle_bytes.saturating_add(idle);
         let http1 = matches!(
             times.phase,
             Phase::Fresh(Protocol::Http1) | Phase::Serving(Protocol::Http1)
@@ -172,7 +185,7 @@ impl Activity {
         if http1 && times.head_since.is_none() {
             times.head_since = Some(Instant::now());
         }
-        times.unclaimed <= MOST_UNCLAIMED
+        times.unclaimed <= MOST_UNCLAIMED && times.idle_bytes <= MOST_IDLE
     }
 
     /// The socket took bytes.
@@ -195,6 +208,7 @@ impl Activity {
         times.count(ConnectionState::Active);
         times.head_since = None;
         times.unclaimed = 0;
+        times.idle_bytes = times.idle_bytes.saturating_sub(IDLE_OF_A_REQUEST);
         times.phase = Phase::Serving(protocol);
     }
 
@@ -220,6 +234,7 @@ impl Activity {
         if let Some((_, last)) = responses.find(|(one, _)| *one == number) {
             *last = Instant::now();
         }
+        times.idle_bytes = times.idle_bytes.saturating_sub(IDLE_OF_A_PIECE);
     }
 
     /// A response has left, or nobody wants it any more.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, Overdue, Timeouts};
 use super::connections::{Connections, Counted, Place};
+use super::frames::Frames;
 use crate::metrics::Ending;
 
 /// A TCP connection with its place in the table.
@@ -76,6 +77,7 @@ impl AsyncWrite for Admitted {
 pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
+    frames: Frames,
     timeouts: Timeouts,
     timer: Pin<Box<Sleep>>,
     /// The source that a PROXY header named, counted as long as the connection lasts.
@@ -97,6 +99,7 @@ impl<S> Watched<S> {
         Self {
             stream,
             activity,
+            frames: Frames::default(),
             timeouts,
             timer,
             _source: source,
@@ -158,8 +161,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            let bytes = buffer.filled().len() - before;
-            if bytes > 0 && !self.activity.received(bytes) {
+            let came = &buffer.filled()[before..];
+            let idle = self.frames.idle_bytes(came);
+            if !came.is_empty() && !self.activity.received(came.len(), idle) {
                 self.activity.ends(Ending::Flood);
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }

@@ -77,6 +77,40 @@ async fn floods_of_frames_that_make_no_request_end_their_connection() {
 }
 
 #[tokio::test]
+async fn a_request_now_and_then_does_not_make_a_flood_good() {
+    assert_floods_end("SETTINGS between requests", |number| {
+        let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]).repeat(5000);
+        [frame(1, 5, 2 * number + 1, HEAD), settings].concat()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn as_many_requests_at_once_as_may_be_open_are_no_flood_however_long_their_heads() {
+    let (service, _upstream) = service().await;
+    // A literal header without indexing: name x, value of 12,000 bytes (RFC 7541 section 5.1).
+    let field = [b"\0\x01x\x7f\xe1\x5c".as_slice(), &[b'v'; 12_000]].concat();
+    let head = [HEAD, &field].concat();
+    let requests = (0..100).flat_map(|number| frame(1, 5, 2 * number + 1, &head));
+    let all: Vec<u8> = preface().into_iter().chain(requests).collect();
+    let mut stream = tls(&service, "h2").await.unwrap();
+    let (mut read, mut write) = tokio::io::split(&mut stream);
+    let mut answers = Vec::new();
+    let answered = async {
+        // END_STREAM of DATA of the last stream.
+        let last = [0, 1, 0, 0, 0, 199];
+        let mut taken = vec![0; 64 * 1024];
+        while !answers.windows(last.len()).any(|part| part == last) {
+            let bytes = read.read(&mut taken).await.unwrap();
+            assert!(bytes > 0, "the connection ends");
+            answers.extend_from_slice(&taken[..bytes]);
+        }
+    };
+    let (written, ()) = soon(async { tokio::join!(write.write_all(&all), answered) }).await;
+    written.unwrap();
+}
+
+#[tokio::test]
 async fn a_head_without_end_ends_its_connection() {
     assert_floods_end("CONTINUATION", |number| match number {
         0 => frame(1, 1, 1, HEAD),

@@ -23,7 +23,7 @@ async fn each_phase_has_the_limit_that_names_it() {
     assert_eq!(due(&activity), Some((10, Overdue::Head)));
     activity.connected(Protocol::Http1);
     assert_eq!(due(&activity), Some((5, Overdue::Idle)));
-    assert!(activity.received(1));
+    assert!(activity.received(1, 0));
     assert_eq!(due(&activity), Some((5, Overdue::Head)));
     activity.begin(Protocol::Http1);
     assert_eq!(due(&activity), None);
@@ -44,7 +44,7 @@ async fn a_drain_awaits_what_was_begun_and_what_may_be_on_its_way() {
     assert_eq!(awaited(&activity), Some(Awaited::End));
     activity.connected(Protocol::Http1);
     assert_eq!(awaited(&activity), Some(Awaited::Request));
-    assert!(activity.received(1));
+    assert!(activity.received(1, 0));
     assert_eq!(awaited(&activity), Some(Awaited::End));
     activity.begin(Protocol::Http1);
     assert_eq!(awaited(&activity), None);
@@ -66,9 +66,9 @@ async fn a_drain_awaits_what_was_begun_and_what_may_be_on_its_way() {
 async fn a_head_that_drips_in_has_one_limit_from_its_first_byte() {
     let activity = accepted();
     activity.connected(Protocol::Http1);
-    assert!(activity.received(1));
+    assert!(activity.received(1, 0));
     tokio::time::advance(Duration::from_secs(4)).await;
-    assert!(activity.received(1));
+    assert!(activity.received(1, 0));
     assert_eq!(due(&activity), Some((1, Overdue::Head)));
 }
 
@@ -77,11 +77,16 @@ async fn frames_that_make_no_request_are_a_flood_in_the_end() {
     let activity = accepted();
     activity.connected(Protocol::Http2);
     for _ in 0..100 {
-        assert!(activity.received(64 * 1024));
+        assert!(activity.received(64 * 1024, IDLE_OF_A_REQUEST));
         activity.begin(Protocol::Http2);
     }
-    assert!(activity.received(MOST_UNCLAIMED));
-    assert!(!activity.received(1));
+    assert!(activity.received(MOST_UNCLAIMED, 0));
+    assert!(!activity.received(1, 0));
+    // A request now and then does not make them good.
+    activity.begin(Protocol::Http2);
+    assert!(activity.received(1, MOST_IDLE));
+    activity.begin(Protocol::Http2);
+    assert!(!activity.received(1, 2 * IDLE_OF_A_REQUEST));
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +94,7 @@ async fn bytes_of_the_next_head_that_came_early_count_from_when_they_came() {
     let activity = accepted();
     activity.connected(Protocol::Http1);
     activity.begin(Protocol::Http1);
-    assert!(activity.received(1));
+    assert!(activity.received(1, 0));
     activity.end(None);
     assert_eq!(due(&activity), Some((5, Overdue::Head)));
 }
@@ -108,6 +113,6 @@ async fn pings_keep_no_idle_http2_connection_and_a_stuck_response_ends_one() {
     assert_eq!(due(&activity), Some((15, Overdue::Write)));
     activity.end(Some(moving));
     tokio::time::advance(Duration::from_secs(70)).await;
-    assert!(activity.received(1));
+    assert!(activity.received(1, 0));
     assert_eq!(due(&activity), Some((5, Overdue::Idle)));
 }
