@@ -25,7 +25,7 @@ use tower::layer::layer_fn;
 pub(super) use self::client::Response;
 use self::client::{Client, Lease};
 use self::connecting::Connecting;
-use self::discovery::discover;
+use self::discovery::{Undiscovered, discover};
 use super::failure::{causes_in_words, classify, is_stream_reset};
 use super::{Kind, Lookup};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
@@ -69,7 +69,7 @@ impl Spoken {
 }
 
 /// What an upstream speaks, once that is found out.
-type Discovery = Shared<BoxFuture<'static, Result<Spoken, Kind>>>;
+type Discovery = Shared<BoxFuture<'static, Result<Spoken, Undiscovered>>>;
 
 /// The clients of one upstream.
 pub(super) struct Clients {
@@ -140,11 +140,9 @@ impl Clients {
         request: reqwest::Request,
         connection: Connection,
     ) -> Result<Response, SendFailure> {
-        let spoken = self.spoken().await.map_err(|kind| {
-            self.complain(kind, || {
-                "no connection to find out what it speaks".to_owned()
-            });
-            SendFailure::new(kind)
+        let spoken = self.spoken().await.map_err(|error| {
+            self.complain(error.kind, || error.because.to_string());
+            SendFailure::new(error.kind)
         })?;
         let lease = match (connection, spoken.protocol) {
             (Connection::New, Protocol::Http1) => self.lease_keeping_none(),
@@ -195,7 +193,7 @@ impl Clients {
     }
 
     /// What the upstream speaks; all who ask while it is being found out wait for one answer.
-    async fn spoken(&self) -> Result<Spoken, Kind> {
+    async fn spoken(&self) -> Result<Spoken, Undiscovered> {
         let discovery = {
             let mut state = self.state.lock();
             if let Some(spoken) = state.spoken {
@@ -203,7 +201,8 @@ impl Clients {
             }
             let start = || {
                 let task = tokio::spawn(discover(self.maker.clone()));
-                task.map(|joined| joined.unwrap_or(Err(Kind::Connect)))
+                let ended = |error| Err(Undiscovered::new(Kind::Connect, error));
+                task.map(move |joined| joined.unwrap_or_else(ended))
                     .boxed()
                     .shared()
             };
@@ -221,7 +220,7 @@ impl Clients {
             .is_some_and(|current| current.ptr_eq(&discovery))
         {
             state.discovery = None;
-            state.spoken = found.ok();
+            state.spoken = found.as_ref().ok().copied();
         }
         found
     }

@@ -195,6 +195,8 @@ async fn authorities_that_changed_on_disk_hold_and_are_named_and_broken_ones_cha
     fs::write(directory.path().join("ca.pem"), &wrong).expect("a file");
     let mut service = Rewritten::within(directory, "", &rest).await;
     assert_eq!(service.get("/a").await.kinds(), ["tls"]);
+    let line = service.running.line("a call failed").await;
+    assert!(line.contains("invalid peer certificate"), "{line}");
     let ca = service.directory.path().join("ca.pem");
     fs::write(&ca, format!("{wrong}{right}")).expect("a file");
     let line = service.reload("", &rest).await;

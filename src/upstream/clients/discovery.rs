@@ -1,6 +1,7 @@
 //! Finds out what an upstream speaks before the first call: by one handshake that offers both
 //! protocols where TLS leaves the choice, and by the first SETTINGS frame of one that speaks HTTP/2.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -21,8 +22,23 @@ use super::{CALLS_PER_HTTP2_CONNECTION, Kind, Maker, Protocol, Spoken};
 use crate::config::UpstreamHttp;
 use crate::upstream::failure::classify_handshake;
 
+/// Why it was not found out.
+#[derive(Clone, Debug)]
+pub(super) struct Undiscovered {
+    pub(super) kind: Kind,
+    /// For the log.
+    pub(super) because: Arc<str>,
+}
+
+impl Undiscovered {
+    pub(super) fn new(kind: Kind, because: impl fmt::Display) -> Self {
+        let because = because.to_string().into();
+        Self { kind, because }
+    }
+}
+
 /// What the upstream speaks. The connection is closed again.
-pub(super) async fn discover(maker: Maker) -> Result<Spoken, Kind> {
+pub(super) async fn discover(maker: Maker) -> Result<Spoken, Undiscovered> {
     let limit = maker.settings.connect_timeout;
     let is_tls = maker.settings.url.scheme() == "https";
     let connecting = async {
@@ -33,10 +49,13 @@ pub(super) async fn discover(maker: Maker) -> Result<Spoken, Kind> {
             Connected::Plain(tcp)
         })
     };
-    match timeout(limit, connecting)
-        .await
-        .unwrap_or(Err(Kind::Connect))?
-    {
+    let late = |_| {
+        Err(Undiscovered::new(
+            Kind::Connect,
+            "not within connect_timeout",
+        ))
+    };
+    match timeout(limit, connecting).await.unwrap_or_else(late)? {
         Connected::Tls(stream) => match stream.get_ref().1.alpn_protocol() {
             Some(picked) if picked == Protocol::Http2.alpn() => Ok(http2(stream, &maker).await),
             // Who was not asked for anything else speaks HTTP/2 or fails the call.
@@ -52,9 +71,10 @@ enum Connected {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-async fn handshake(maker: &Maker, stream: TcpStream) -> Result<TlsStream<TcpStream>, Kind> {
-    let name = match maker.settings.url.host().ok_or(Kind::Connect)? {
-        Host::Domain(name) => ServerName::try_from(name.to_owned()).map_err(|_| Kind::Tls)?,
+async fn handshake(maker: &Maker, stream: TcpStream) -> Result<TlsStream<TcpStream>, Undiscovered> {
+    let name = match maker.settings.url.host().ok_or_else(no_host)? {
+        Host::Domain(name) => ServerName::try_from(name.to_owned())
+            .map_err(|error| Undiscovered::new(Kind::Tls, error))?,
         Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(address)),
         Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(address)),
     };
@@ -66,7 +86,7 @@ async fn handshake(maker: &Maker, stream: TcpStream) -> Result<TlsStream<TcpStre
     connector
         .connect(name, stream)
         .await
-        .map_err(|error| classify_handshake(&error))
+        .map_err(|error| Undiscovered::new(classify_handshake(&error), error))
 }
 
 /// HTTP/2 with as many calls on a connection as the upstream allows. One that does not say so in
@@ -101,15 +121,15 @@ async fn streams_allowed(stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<
     .await
 }
 
-async fn connect(maker: &Maker) -> Result<TcpStream, Kind> {
-    let host = maker.settings.url.host().ok_or(Kind::Connect)?;
-    let port = maker
-        .settings
-        .url
-        .port_or_known_default()
-        .ok_or(Kind::Connect)?;
+async fn connect(maker: &Maker) -> Result<TcpStream, Undiscovered> {
+    let url = &maker.settings.url;
+    let host = url.host().ok_or_else(no_host)?;
+    let port = url.port_or_known_default().ok_or_else(no_host)?;
     let addresses = match host {
-        Host::Domain(name) => maker.names.lookup(name).await.map_err(|_| Kind::Connect)?,
+        Host::Domain(name) => {
+            let found = maker.names.lookup(name).await;
+            found.map_err(|error| Undiscovered::new(Kind::Connect, error))?
+        }
         Host::Ipv4(address) => vec![address.into()],
         Host::Ipv6(address) => vec![address.into()],
     };
@@ -120,6 +140,10 @@ async fn connect(maker: &Maker) -> Result<TcpStream, Kind> {
             Err(error) => last = error,
         }
     }
-    tracing::debug!(upstream.name = %maker.settings.name, error = %last, "cannot connect");
-    Err(Kind::Connect)
+    Err(Undiscovered::new(Kind::Connect, last))
+}
+
+/// URLs have been checked for both.
+fn no_host() -> Undiscovered {
+    Undiscovered::new(Kind::Connect, "the url has no host")
 }
