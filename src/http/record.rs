@@ -3,7 +3,8 @@
 //! A request is over when the last byte of its answer was handed to the connection, or when the
 //! connection ended first. Which of these, the guard [`Open`] sees by being dropped.
 
-use std::fmt;
+mod line;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
@@ -17,6 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use self::line::{Branches, address, exact_milliseconds};
 use super::answer::{failure_of, milliseconds};
 use super::context::Context;
 use super::problem::ProblemKind;
@@ -195,9 +197,10 @@ impl Open {
         });
         let branches = route.filter(|_| !gather.branches.is_empty());
         let branches = branches.map(|route| Branches(&gather, route));
+        let trace = context.trace.digits();
         tracing::info!(
             target: "gatherd::access",
-            client = %context.client,
+            client = address(context.client),
             method = start(self.method.as_str()),
             route = route_path,
             path = route_path.is_none().then(|| start(path)),
@@ -209,7 +212,7 @@ impl Open {
             duration_ms = exact_milliseconds(context.arrived.elapsed()),
             deadline_left_ms = left,
             request_id = context.request_id.to_str().unwrap_or_default(),
-            trace_id = %context.trace,
+            trace_id = str::from_utf8(&trace).unwrap_or_default(),
             branches = branches.map(tracing::field::debug),
             "request"
         );
@@ -230,12 +233,6 @@ impl Drop for Open {
 /// The beginning of what may be long.
 fn start(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN)]
-}
-
-/// To the microsecond.
-#[expect(clippy::cast_precision_loss, reason = "exact for 285 years")]
-fn exact_milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
 }
 
 /// The body of an answer on its way.
@@ -277,91 +274,5 @@ impl http_body::Body for Leaving {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// The branches of a line: JSON, and in the alternate form (`{:#?}`) words for people. Their names are
-/// plain words and need no escaping.
-struct Branches<'a>(&'a Gather, &'a Route);
-
-impl fmt::Debug for Branches<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_text = formatter.alternate();
-        formatter.write_str("[")?;
-        for (index, branch) in self.0.branches.iter().enumerate() {
-            if index > 0 {
-                formatter.write_str(if is_text { "; " } else { "," })?;
-            }
-            if is_text {
-                self.text(index, branch, formatter)?;
-            } else {
-                self.json(index, branch, formatter)?;
-            }
-        }
-        formatter.write_str("]")
-    }
-}
-
-impl Branches<'_> {
-    fn json(
-        &self,
-        index: usize,
-        branch: &BranchRecord,
-        formatter: &mut fmt::Formatter<'_>,
-    ) -> fmt::Result {
-        let (settings, upstream) = self.1.branch(index);
-        write!(
-            formatter,
-            r#"{{"branch":"{}","upstream":"{}","kind":"{}""#,
-            settings.name,
-            upstream.settings().name,
-            branch.word
-        )?;
-        if let Some(status) = branch.status {
-            write!(formatter, r#","status":{status}"#)?;
-        }
-        if let Some(elapsed) = branch.elapsed {
-            write!(
-                formatter,
-                r#","duration_ms":{},"hedged":{},"lingered":{},"span_id":"{:016x}""#,
-                exact_milliseconds(elapsed),
-                branch.hedged,
-                self.lingers(index),
-                self.span(index)
-            )?;
-        }
-        formatter.write_str("}")
-    }
-
-    fn text(
-        &self,
-        index: usize,
-        branch: &BranchRecord,
-        formatter: &mut fmt::Formatter<'_>,
-    ) -> fmt::Result {
-        let (settings, upstream) = self.1.branch(index);
-        let upstream = &upstream.settings().name;
-        write!(formatter, "{} {upstream} {}", settings.name, branch.word)?;
-        if let Some(status) = branch.status {
-            write!(formatter, " {status}")?;
-        }
-        if let Some(elapsed) = branch.elapsed {
-            write!(formatter, " {}ms", exact_milliseconds(elapsed))?;
-        }
-        if branch.hedged {
-            formatter.write_str(" hedged")?;
-        }
-        if self.lingers(index) {
-            formatter.write_str(" lingered")?;
-        }
-        Ok(())
-    }
-
-    fn lingers(&self, index: usize) -> bool {
-        self.0.lingers >> (index % 64) & 1 == 1
-    }
-
-    fn span(&self, index: usize) -> u64 {
-        self.0.first_span + index as u64
     }
 }

@@ -1,7 +1,5 @@
 //! W3C Trace Context: which trace a request and its calls belong to.
 
-use std::fmt::{self, Write};
-
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header (W3C Trace Context, section 3.2).
@@ -50,7 +48,7 @@ impl Trace {
     }
 
     /// The trace's id in 32 hexadecimal digits.
-    fn digits(self) -> [u8; 32] {
+    pub(super) fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
         write_hex(&mut digits, &self.id.to_be_bytes());
         digits
@@ -65,20 +63,17 @@ impl Trace {
     pub(super) fn header(self, span: u64) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         text[3..35].copy_from_slice(&self.digits());
-        write_hex(&mut text[36..52], &span.to_be_bytes());
+        text[36..52].copy_from_slice(&span_digits(span));
         text[54] = if self.sampled { b'1' } else { b'0' };
         header(&text)
     }
 }
 
-/// The id, 32 hexadecimal digits.
-impl fmt::Display for Trace {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.digits();
-        digits
-            .iter()
-            .try_for_each(|digit| formatter.write_char(char::from(*digit)))
-    }
+/// A span's id in 16 hexadecimal digits.
+pub(super) fn span_digits(span: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    write_hex(&mut digits, &span.to_be_bytes());
+    digits
 }
 
 /// Writes `bytes` as hexadecimal digits; `fmt` takes several times as long, and each call has 48.

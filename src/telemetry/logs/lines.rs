@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -23,6 +24,8 @@ const KEPT: usize = 16 << 10;
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The last second that a line was made in, and its beginning of a timestamp.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
 }
 
 /// How lines look.
@@ -118,11 +121,25 @@ fn code(level: Level) -> &'static str {
 /// In UTC, with microseconds (RFC 3339).
 fn push_now(line: &mut Vec<u8>) {
     // A clock before 1970 is wrong anyway.
-    let now = SystemTime::now().max(SystemTime::UNIX_EPOCH);
-    let _ = io_write(
-        line,
-        format_args!("{}", humantime::format_rfc3339_micros(now)),
-    );
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != now.as_secs() {
+            *second = now.as_secs();
+            let start = SystemTime::UNIX_EPOCH + Duration::from_secs(*second);
+            *text = humantime::format_rfc3339_seconds(start).to_string();
+            // Fractions come before it.
+            text.truncate(text.len() - "Z".len());
+        }
+        line.extend_from_slice(text.as_bytes());
+    });
+    let mut fraction = *b".000000Z";
+    let mut rest = now.subsec_micros();
+    for digit in fraction[1..7].iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    line.extend_from_slice(&fraction);
 }
 
 /// Members of an object.
@@ -138,9 +155,11 @@ impl Json<'_> {
         self.line.extend_from_slice(b"\":");
     }
 
-    fn plain(&mut self, field: &Field, value: impl fmt::Display) {
+    /// A value that needs no escaping.
+    fn plain(&mut self, field: &Field, value: impl Serialize) {
         self.key(field);
-        let _ = io_write(self.line, format_args!("{value}"));
+        // Writing to a vector cannot fail, and neither can a number.
+        let _ = serde_json::to_writer(&mut *self.line, &value);
     }
 
     fn string(&mut self, field: &Field, value: fmt::Arguments<'_>) {
@@ -153,7 +172,10 @@ impl Json<'_> {
 
 impl Visit for Json<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.string(field, format_args!("{value}"));
+        self.key(field);
+        self.line.push(b'"');
+        let _ = Escaped(self.line).write_str(value);
+        self.line.push(b'"');
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -177,7 +199,8 @@ impl Visit for Json<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if self.is_access && field.name() == BRANCHES {
-            self.plain(field, format_args!("{value:?}"));
+            self.key(field);
+            let _ = io_write(self.line, format_args!("{value:?}"));
         } else {
             self.string(field, format_args!("{value:?}"));
         }

@@ -101,7 +101,10 @@ fn a_json_line_is_one_flat_object() {
     });
     let line: serde_json::Value = serde_json::from_str(&lines).unwrap();
     let fields = line.as_object().unwrap();
-    assert!(fields["timestamp"].as_str().unwrap().ends_with('Z'));
+    let timestamp = fields["timestamp"].as_str().unwrap();
+    let written = humantime::parse_rfc3339(timestamp).unwrap();
+    assert!(written.elapsed().unwrap() < Duration::from_secs(60));
+    assert_eq!(timestamp.len(), "2026-11-24T21:00:00.000000Z".len());
     let expected = serde_json::json!({
         "timestamp": fields["timestamp"], "level": "ERROR", "message": "broken",
         "upstream.name": "work", "share": 0.5, "least": -1, "most": u64::MAX, "yes": true,
