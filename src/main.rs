@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-/// A gather is some two hundred small allocations, which the C library's allocator makes a fifth of
-/// the work.
+/// A gather is some two hundred small allocations. The C library's allocator makes them 12 % dearer, and
+/// answers 60 % of the gathers with 5,000 in flight; jemalloc makes them 5 % dearer. Both take a quarter
+/// less memory for an idle connection.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
