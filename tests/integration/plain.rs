@@ -1,6 +1,7 @@
 //! The plain-HTTP listeners, and the health path of the public ones.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -138,6 +139,38 @@ async fn the_health_path_answers_on_every_public_listener_and_is_not_limited() {
     let post = service.ask(&client(), "POST", "/healthz", &[]).await;
     assert_eq!(post.status, 405);
     assert_eq!(upstream.counters.requests(), 0);
+}
+
+/// Probes over as many connections, one right after the other on each.
+async fn flood(service: &Service, connections: usize, probes: usize) -> Duration {
+    let begun = Instant::now();
+    let one = async || {
+        let client = client();
+        for _ in 0..probes {
+            assert_eq!(
+                service.ask(&client, "GET", "/healthz", &[]).await.status,
+                200
+            );
+        }
+    };
+    futures_util::future::join_all((0..connections).map(|_| one())).await;
+    begun.elapsed()
+}
+
+#[tokio::test]
+async fn a_flood_of_probes_takes_tokens_and_without_any_it_takes_the_time_of_refusals() {
+    let health_path = "health_path = \"/healthz\"";
+    let (limited, _upstream) = service(health_path, LIMITED).await;
+    // A refusal leaves every 400 µs, so 1,000 take 0.4 seconds.
+    let took = flood(&limited, 20, 51).await;
+    assert!(took >= Duration::from_millis(350), "{took:?}");
+    let (ample, _upstream) = service(
+        health_path,
+        "[rate_limit]\nrequests_per_second = 0.01\nburst = 10",
+    )
+    .await;
+    flood(&ample, 1, 30).await;
+    assert_eq!(ample.get("/a").await.status, 429);
 }
 
 #[tokio::test]
