@@ -11,14 +11,14 @@ pub(super) fn warn_of_descriptors(settings: &Settings, limit: Option<u64>) {
         && (needed as u64) > limit
     {
         let cut = within_descriptors(settings);
-        let calls: usize = cut.upstreams.iter().map(|one| one.max_calls).sum();
+        let max_calls = cut.upstreams.iter().map(|one| one.max_calls).max();
         tracing::warn!(
             needed,
             limit,
             max_connections = cut.server.max_connections,
-            calls,
+            max_calls,
             "max_connections and the upstreams' max_calls may need more descriptors than the \
-             process may have, and are cut to these; raise LimitNOFILE or lower them"
+             process may have, and are at most these now; raise LimitNOFILE or lower them"
         );
     }
 }

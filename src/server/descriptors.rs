@@ -47,20 +47,23 @@ fn within(limit: usize, settings: &Settings) -> Settings {
     let kept_back = calls.min(carried / 2);
     let mut cut = settings.clone();
     for upstream in &mut cut.upstreams {
-        if kept_back < calls {
-            // In proportion; both factors are far below the square root of what fits.
-            upstream.max_calls = (upstream.max_calls * kept_back / calls).max(1);
-        }
+        // Each may have all of them: seldom are all upstreams slow at once, and HTTP/2 needs few.
+        let most = (kept_back / ends(settings)).max(1);
+        upstream.max_calls = upstream.max_calls.min(most);
     }
     let connections = (carried - kept_back).max(LEAST_CONNECTIONS);
     cut.server.max_connections = connections.min(settings.server.max_connections);
     cut
 }
 
-/// Each call has a connection over HTTP/1.1, with both ends in this process if the mock runs here.
 fn of_calls(settings: &Settings) -> usize {
     let calls: usize = settings.upstreams.iter().map(|one| one.max_calls).sum();
-    calls * if settings.mock.is_some() { 2 } else { 1 }
+    calls * ends(settings)
+}
+
+/// Each call has a connection over HTTP/1.1, with both ends in this process if the mock runs here.
+fn ends(settings: &Settings) -> usize {
+    if settings.mock.is_some() { 2 } else { 1 }
 }
 
 #[cfg(test)]
@@ -98,10 +101,11 @@ mod tests {
     }
 
     #[test]
-    fn calls_have_theirs_kept_back_and_share_half_when_there_are_few() {
+    fn calls_have_theirs_kept_back_and_each_upstream_has_half_of_all_at_most() {
         assert_eq!(cut(OTHERS + 1000, false), (600, 300, 100));
-        assert_eq!(cut(OTHERS + 400, false), (200, 150, 50));
-        assert_eq!(cut(OTHERS + 400, true), (200, 75, 25));
+        assert_eq!(cut(OTHERS + 400, false), (200, 200, 100));
+        assert_eq!(cut(OTHERS + 300, false), (150, 150, 100));
+        assert_eq!(cut(OTHERS + 400, true), (200, 100, 100));
     }
 
     #[test]

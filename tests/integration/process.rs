@@ -250,7 +250,7 @@ async fn few_descriptors_cost_calls_a_refusal_and_nobody_their_connection() {
     command.args(["-c", limited, env!("CARGO_BIN_EXE_gatherd")]);
     command.current_dir(directory.path()).env_clear();
     let mut running = Running::start(command);
-    running.line("are cut to these").await;
+    running.line("are at most these now").await;
     let url = format!("https://{}/a", running.address("listening for HTTPS").await);
     let admin = running.address("listening for operators").await;
     let mut clients = JoinSet::new();
