@@ -45,6 +45,14 @@ impl Stage {
         format!("http://{}/", self.admin)
     }
 
+    /// A browser in which the page says that all is well; none where there is no browser.
+    async fn seen_well(&self) -> Option<Browser> {
+        let browser = Browser::start().await?;
+        browser.open(&self.page()).await;
+        browser.text_when("headline", is_well).await;
+        Some(browser)
+    }
+
     /// Asks for the route, again and again.
     fn load(&self) -> AbortOnDropHandle<()> {
         let url = format!("{}/work", self.https);
@@ -83,11 +91,9 @@ fn leading_number(text: &str) -> Option<f64> {
 async fn the_page_shows_that_all_is_well_and_moves_under_load() {
     let upstream = Upstream::start();
     let stage = Stage::set(&upstream).await;
-    let Some(browser) = Browser::start().await else {
+    let Some(browser) = stage.seen_well().await else {
         return;
     };
-    browser.open(&stage.page()).await;
-    browser.text_when("headline", is_well).await;
     assert!(
         browser
             .text("summary")
@@ -166,11 +172,9 @@ async fn assert_the_policy_holds(browser: &Browser) {
 async fn the_page_says_in_words_which_upstream_is_in_trouble() {
     let upstream = Upstream::start();
     let stage = Stage::set(&upstream).await;
-    let Some(browser) = Browser::start().await else {
+    let Some(browser) = stage.seen_well().await else {
         return;
     };
-    browser.open(&stage.page()).await;
-    browser.text_when("headline", is_well).await;
     let _load = stage.load();
     drop(upstream);
     let headline = "Trouble: upstream work";
@@ -224,11 +228,9 @@ const FAINTEST: &str = "(() => {
 async fn the_page_says_when_it_hears_nothing_and_comes_back_with_the_service_and_its_history() {
     let upstream = Upstream::start();
     let mut stage = Stage::set(&upstream).await;
-    let Some(browser) = Browser::start().await else {
+    let Some(browser) = stage.seen_well().await else {
         return;
     };
-    browser.open(&stage.page()).await;
-    browser.text_when("headline", is_well).await;
     let points = "document.querySelectorAll('#minutes tbody tr').length";
     let told = async {
         while browser.value(points).await == 0 {

@@ -142,11 +142,10 @@ function upstreams({ upstreams }) {
   table("upstreams", names, rows, "There are no upstreams.");
 }
 
-function load({ load, upstreams, shared_limit: shared }) {
+function load({ load, upstreams }) {
   const connections = load.active + load.idle + load.handshaking;
   const of = (value, limit, format = number) => `${format(value)} of ${format(limit)}`;
   const calls = total(upstreams, (upstream) => upstream.max_calls);
-  const asked = shared?.checks.filter((check) => check.total > 0) ?? [];
   title("load-title", flag("load"));
   facts("load", [
     ["Gathers in flight", of(load.in_flight, load.max_in_flight), flag("limit max_in_flight"), bar(load.in_flight, load.max_in_flight)],
@@ -158,8 +157,6 @@ function load({ load, upstreams, shared_limit: shared }) {
     ["Handshakes that failed", per(load.handshakes_failed), flag("handshakes")],
     ["Calls for each request", number(load.calls_per_request)],
     ["Clients tracked", number(load.clients_tracked)],
-    shared && ["Shared limit", shared.up ? "Redis counts" : "Redis is away", flag("shared limit")],
-    asked.length > 0 && ["Shared limit, last minute", asked.map(({ result, minute }) => `${result.replace("_", " ")} ${per(minute)}`).join(", ")],
   ]);
 }
 
