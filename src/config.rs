@@ -71,7 +71,7 @@ impl fmt::Debug for Config {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
-    settle(Source::read(path, environment)?)
+    load_and(path, environment, |_| Ok(())).map(|(config, ())| config)
 }
 
 /// As [`load()`], and at once what `more` finds wrong with as much as could be read.
@@ -83,13 +83,7 @@ pub fn load_and<T>(
     environment: &Environment,
     more: impl FnOnce(&Settings) -> Result<T, Problems>,
 ) -> Result<(Config, T), Problems> {
-    let (raw, settings, found) = judge(Source::read(path, environment)?)?;
-    let more = settings.as_ref().map(more);
-    match (found, more, raw.zip(settings)) {
-        (None, Some(Ok(more)), Some((raw, settings))) => Ok((Config { settings, raw }, more)),
-        (found, Some(Err(more)), _) => Err(more.after(found)),
-        (found, _, _) => Err(found.unwrap_or_else(unreadable)),
-    }
+    settle(Source::read(path, environment)?, more)
 }
 
 /// Takes `text` as what stands in the file at `path`, which need not exist.
@@ -97,21 +91,15 @@ pub fn load_and<T>(
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Config, Problems> {
-    settle(Source::parse(path, text.to_owned(), environment)?)
+    let source = Source::parse(path, text.to_owned(), environment)?;
+    settle(source, |_| Ok(())).map(|(config, ())| config)
 }
 
-fn settle(source: Source) -> Result<Config, Problems> {
-    let (raw, settings, found) = judge(source)?;
-    match (found, raw.zip(settings)) {
-        (None, Some((raw, settings))) => Ok(Config { settings, raw }),
-        (found, _) => Err(found.unwrap_or_else(unreadable)),
-    }
-}
-
-/// As much as can be read, and everything that is wrong.
-type Judged = (Option<Raw>, Option<Settings>, Option<Problems>);
-
-fn judge(mut source: Source) -> Result<Judged, Problems> {
+/// The configuration, and what `more` makes of it; or everything that is wrong.
+fn settle<T>(
+    mut source: Source,
+    more: impl FnOnce(&Settings) -> Result<T, Problems>,
+) -> Result<(Config, T), Problems> {
     let mut problems = Vec::new();
     let merged = source.merged(&mut problems)?;
     let mut report = Report::new(&source, problems);
@@ -119,12 +107,14 @@ fn judge(mut source: Source) -> Result<Judged, Problems> {
     let settings = raw
         .as_ref()
         .and_then(|raw| check::settings(raw, &mut report));
-    Ok((raw, settings, report.finish()))
-}
-
-/// Only a part that was reported missing leaves no settings, so that this is never said.
-fn unreadable() -> Problems {
-    Problem::said("config", "cannot be read as a whole").into()
+    let more = settings.as_ref().map(more);
+    // Only a part that was reported missing leaves no settings, so that this is never said.
+    let unreadable = || Problem::said("config", "cannot be read as a whole").into();
+    match (report.finish(), more, raw.zip(settings)) {
+        (None, Some(Ok(more)), Some((raw, settings))) => Ok((Config { settings, raw }, more)),
+        (found, Some(Err(more)), _) => Err(more.after(found)),
+        (found, _, _) => Err(found.unwrap_or_else(unreadable)),
+    }
 }
 
 /// The admin listener of a service that runs with the file at `path`. The service is what matters, which
