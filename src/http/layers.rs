@@ -270,13 +270,13 @@ async fn admit(
 
 /// To the routes of the request's own snapshot, or to HTTPS.
 async fn dispatch(request: Request) -> Result<Response, Infallible> {
-    let context = request.extensions().get::<Arc<Context>>();
-    let Some(context) = context.cloned() else {
-        return Ok(ProblemDetails::internal().into_response());
-    };
     let (parts, body) = request.into_parts();
+    let context = match Context::of(&parts) {
+        Ok(context) => context,
+        Err(problem) => return Ok(problem.into_response()),
+    };
     if context.scheme == Scheme::Http
-        && let Some(answer) = challenges::answer(&context, &parts).await
+        && let Some(answer) = challenges::answer(context, &parts).await
     {
         return Ok(answer);
     }

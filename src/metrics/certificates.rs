@@ -7,7 +7,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry};
 
 use super::make;
-use super::service::{FAILED, OK, outcomes, seconds_since_1970};
+use super::service::{count_outcome, outcomes, seconds_since_1970};
 
 /// The certificates that clients are shown, and how they change.
 #[derive(Debug)]
@@ -65,14 +65,12 @@ impl CertificateMetrics {
 
     /// The files of a certificate changed, and it is in use or cannot be used.
     pub fn changed(&self, used: bool) {
-        let outcome = if used { OK } else { FAILED };
-        self.changes.with_label_values(&[outcome]).inc();
+        count_outcome(&self.changes, used);
     }
 
     /// An authority was asked for a certificate, and gave it or did not.
     pub fn ordered(&self, given: bool) {
-        let outcome = if given { OK } else { FAILED };
-        self.orders.with_label_values(&[outcome]).inc();
+        count_outcome(&self.orders, given);
     }
 
     /// The certificate that expires first, and when, in seconds since 1970.

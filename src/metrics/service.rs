@@ -69,8 +69,7 @@ impl ServiceMetrics {
 
     /// The configuration was read again, and applied or refused.
     pub fn reloaded(&self, applied: bool) {
-        let outcome = if applied { OK } else { FAILED };
-        self.reloads.with_label_values(&[outcome]).inc();
+        count_outcome(&self.reloads, applied);
         self.reload_succeeded.set(i64::from(applied));
         self.reload_at.set(seconds_since_1970(SystemTime::now()));
     }
@@ -107,8 +106,8 @@ impl ServiceMetrics {
     }
 }
 
-pub(super) const OK: &str = "ok";
-pub(super) const FAILED: &str = "failed";
+const OK: &str = "ok";
+const FAILED: &str = "failed";
 
 fn reload_succeeded(registry: &Registry) -> IntGauge {
     let gauge = make::gauge(
@@ -127,6 +126,12 @@ pub(super) fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounte
         let _ = counters.with_label_values(&[outcome]);
     }
     counters
+}
+
+/// One more of an outcome.
+pub(super) fn count_outcome(counters: &IntCounterVec, good: bool) {
+    let outcome = if good { OK } else { FAILED };
+    counters.with_label_values(&[outcome]).inc();
 }
 
 /// As Prometheus writes instants.

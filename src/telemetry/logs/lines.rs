@@ -162,20 +162,17 @@ impl Json<'_> {
         let _ = serde_json::to_writer(&mut *self.line, &value);
     }
 
-    fn string(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+    fn string(&mut self, field: &Field, value: impl FnOnce(&mut Escaped<'_>) -> fmt::Result) {
         self.key(field);
         self.line.push(b'"');
-        let _ = Escaped(self.line).write_fmt(value);
+        let _ = value(&mut Escaped(self.line));
         self.line.push(b'"');
     }
 }
 
 impl Visit for Json<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.key(field);
-        self.line.push(b'"');
-        let _ = Escaped(self.line).write_str(value);
-        self.line.push(b'"');
+        self.string(field, |text| text.write_str(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -202,7 +199,7 @@ impl Visit for Json<'_> {
             self.key(field);
             let _ = io_write(self.line, format_args!("{value:?}"));
         } else {
-            self.string(field, format_args!("{value:?}"));
+            self.string(field, |text| write!(text, "{value:?}"));
         }
     }
 }

@@ -75,10 +75,10 @@ async fn account(
     client: &Client,
 ) -> Result<Account, Failure> {
     let builder = || Account::builder_with_http(Box::new(client.clone()));
+    let contact: Vec<&str> = settings.contact.as_deref().into_iter().collect();
     if let Some(credentials) = state.account() {
         let account = builder().from_credentials(credentials).await?;
         // An authority that has forgotten its accounts says so to any question.
-        let contact: Vec<&str> = settings.contact.as_deref().into_iter().collect();
         match account.update_contacts(&contact).await {
             Ok(()) => return Ok(account),
             Err(error) if is_unknown_account(&error) => {
@@ -88,7 +88,6 @@ async fn account(
             Err(error) => return Err(error.into()),
         }
     }
-    let contact: Vec<&str> = settings.contact.as_deref().into_iter().collect();
     let new = NewAccount {
         contact: &contact,
         terms_of_service_agreed: true,
