@@ -39,8 +39,9 @@ use self::listener::{Edge, Gate, Listener};
 pub use self::listener::{Socket, bind};
 pub use self::tls::{Prepared, Tls};
 
-/// The most that the head of an HTTP/1 request may take.
-const HEAD_BUFFER: usize = 32 * 1024;
+/// Longer heads of HTTP/1 requests are refused: those above 32 KiB always, since the library doubles its
+/// buffer and looks only when it has read what was there.
+const HEAD_BUFFER: usize = 24 * 1024;
 /// How often at most a failing accept is logged.
 const ACCEPT_ERRORS_LOGGED: Duration = Duration::from_secs(1);
 

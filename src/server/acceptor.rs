@@ -59,8 +59,8 @@ where
             let (peer, counted) = identify(&mut stream, proxy_protocol).await?;
             let activity = stream.place.activity.clone();
             let told = (stream.place.connections().clone(), peer.ip());
-            let (stream, protocol) = match transport {
-                Transport::Plain => (Either::Right(stream), Protocol::Http1),
+            let (stream, agreed) = match transport {
+                Transport::Plain => (Either::Right(stream), None),
                 Transport::Tls(tls) => {
                     let stream = tls.accept(stream).await?;
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -69,11 +69,15 @@ where
                     } else {
                         Protocol::Http1
                     };
-                    (Either::Left(stream), protocol)
+                    (Either::Left(stream), Some(protocol))
                 }
             };
-            activity.connected(protocol);
-            let stream = Watched::new(stream, activity.clone(), timeouts, counted, told);
+            activity.connected(agreed.unwrap_or(Protocol::Http1));
+            let mut stream = Watched::new(stream, activity.clone(), timeouts, counted, told);
+            if agreed == Some(Protocol::Http1) {
+                // Over TLS, HTTP/2 is what the handshake agreed on (RFC 9113 section 3.3).
+                stream = stream.without_preface();
+            }
             Ok((
                 Box::new(stream),
                 Requests::new(Extension(Peer::new(peer)).layer(service), activity),

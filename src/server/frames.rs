@@ -1,7 +1,7 @@
 //! Tells the frames of HTTP/2 apart as their bytes come in: those that make a request, and those that
 //! only cost work. What they say is the HTTP library's affair.
 
-/// What a client begins HTTP/2 with (RFC 9113 section 3.4), whatever the handshake agreed on.
+/// What a client begins HTTP/2 with (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// DATA, HEADERS and CONTINUATION (RFC 9113 section 6): the library bounds their number.
 const OF_REQUESTS: [u8; 3] = [0, 1, 9];

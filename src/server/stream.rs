@@ -84,6 +84,8 @@ pub(super) struct Watched<S> {
     frames: Frames,
     timeouts: Timeouts,
     timer: Pin<Box<Sleep>>,
+    /// Whether the next read gives nothing, see [`Watched::without_preface`].
+    reads_nothing: bool,
     /// The source that a PROXY header named, counted as long as the connection lasts.
     _source: Option<Counted>,
     connections: Arc<Connections>,
@@ -106,10 +108,19 @@ impl<S> Watched<S> {
             frames: Frames::default(),
             timeouts,
             timer,
+            reads_nothing: false,
             _source: source,
             connections,
             client,
         }
+    }
+
+    /// The same, of which the first read gives nothing: the HTTP library, which looks there for the
+    /// preface of HTTP/2, takes that for HTTP/1. What it had read for that would be put back in front,
+    /// and make the buffer of every connection twice as large.
+    pub(super) fn without_preface(mut self) -> Self {
+        self.reads_nothing = true;
+        self
     }
 
     /// What is overdue; otherwise the task is woken when something will be.
@@ -163,6 +174,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.reads_nothing) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             let came = &buffer.filled()[before..];

@@ -102,6 +102,8 @@ async fn a_request_line_is_exactly_what_it_should_be() {
             &format!("GET /one?{} HTTP/1.1", "a".repeat(6000)),
             "200 404",
         ),
+        // HTTP/2 is what the handshake agrees on, or nothing (RFC 9113 section 3.3).
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), ""),
         // HTTP/1.0 needs no Host, and ends unless it says otherwise.
         ("GET /one HTTP/1.0\r\n\r\n".into(), "200"),
         (
