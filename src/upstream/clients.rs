@@ -315,7 +315,8 @@ impl Maker {
             .tcp_nodelay(true)
             .tcp_user_timeout(PING_INTERVAL + PING_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
+            // Without the number, each request would be copied for retries that never come.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             .referer(false)
             .no_proxy();
         match protocol {
