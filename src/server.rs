@@ -95,7 +95,6 @@ impl Server {
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        let is_plain = matches!(self.acceptor.transport, Transport::Plain);
         let accept_errors = accept_error_log(self.connections.clone());
         let listener = Listener::new(self.socket, self.gate, self.connections)?;
         let mut server = axum_server::Server::from_listener(listener)
@@ -103,10 +102,6 @@ impl Server {
             .handle(self.handle)
             .accept_error_handler(accept_errors);
         configure(server.http_builder());
-        if is_plain {
-            // Without TLS there is nothing to agree on HTTP/2 by.
-            server = server.http1_only();
-        }
         let connection = move |_peer| ready(Ok::<_, Infallible>(service.clone()));
         server.serve(service_fn(connection)).await
     }

@@ -29,7 +29,7 @@ const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is between TCP and HTTP.
 #[derive(Clone)]
 pub enum Transport {
-    /// HTTP/1.1 without anything between.
+    /// HTTP/1.1 without anything between: there is nothing to agree on HTTP/2 by.
     Plain,
     /// TLS, which agrees on HTTP/1.1 or HTTP/2.
     Tls(Tls),
@@ -59,8 +59,8 @@ where
             let (peer, counted) = identify(&mut stream, proxy_protocol).await?;
             let activity = stream.place.activity.clone();
             let told = (stream.place.connections().clone(), peer.ip());
-            let (stream, agreed) = match transport {
-                Transport::Plain => (Either::Right(stream), None),
+            let (stream, protocol) = match transport {
+                Transport::Plain => (Either::Right(stream), Protocol::Http1),
                 Transport::Tls(tls) => {
                     let stream = tls.accept(stream).await?;
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -69,15 +69,11 @@ where
                     } else {
                         Protocol::Http1
                     };
-                    (Either::Left(stream), Some(protocol))
+                    (Either::Left(stream), protocol)
                 }
             };
-            activity.connected(agreed.unwrap_or(Protocol::Http1));
-            let mut stream = Watched::new(stream, activity.clone(), timeouts, counted, told);
-            if agreed == Some(Protocol::Http1) {
-                // Over TLS, HTTP/2 is what the handshake agreed on (RFC 9113 section 3.3).
-                stream = stream.without_preface();
-            }
+            activity.connected(protocol);
+            let stream = Watched::new(stream, protocol, activity.clone(), timeouts, counted, told);
             Ok((
                 Box::new(stream),
                 Requests::new(Extension(Peer::new(peer)).layer(service), activity),

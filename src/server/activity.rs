@@ -201,7 +201,7 @@ impl Activity {
         begins
     }
 
-    /// A request's head is complete.
+    /// A request's head is complete; of the protocol that it says, whatever the handshake agreed on.
     pub(super) fn begin(&self, protocol: Protocol) {
         let mut times = self.times.lock();
         times.open += 1;

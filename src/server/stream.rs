@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::activity::{Activity, Overdue, Timeouts};
+use super::activity::{Activity, Overdue, Protocol, Timeouts};
 use super::connections::{Connections, Counted, Place};
 use super::frames::Frames;
 use crate::metrics::Ending;
@@ -84,7 +84,9 @@ pub(super) struct Watched<S> {
     frames: Frames,
     timeouts: Timeouts,
     timer: Pin<Box<Sleep>>,
-    /// Whether the next read gives nothing, see [`Watched::without_preface`].
+    /// Whether the next read gives nothing: the first one, unless HTTP/2 was agreed on (RFC 9113 section
+    /// 3.3). The HTTP library, which looks there for the preface of HTTP/2, takes that for HTTP/1. What it
+    /// had read for that would be put back in front, and make the buffer of every connection twice as large.
     reads_nothing: bool,
     /// The source that a PROXY header named, counted as long as the connection lasts.
     _source: Option<Counted>,
@@ -96,6 +98,7 @@ impl<S> Watched<S> {
     /// Watches `stream` from now on.
     pub(super) fn new(
         stream: S,
+        protocol: Protocol,
         activity: Arc<Activity>,
         timeouts: Timeouts,
         source: Option<Counted>,
@@ -108,19 +111,11 @@ impl<S> Watched<S> {
             frames: Frames::default(),
             timeouts,
             timer,
-            reads_nothing: false,
+            reads_nothing: protocol == Protocol::Http1,
             _source: source,
             connections,
             client,
         }
-    }
-
-    /// The same, of which the first read gives nothing: the HTTP library, which looks there for the
-    /// preface of HTTP/2, takes that for HTTP/1. What it had read for that would be put back in front,
-    /// and make the buffer of every connection twice as large.
-    pub(super) fn without_preface(mut self) -> Self {
-        self.reads_nothing = true;
-        self
     }
 
     /// What is overdue; otherwise the task is woken when something will be.
