@@ -1,13 +1,12 @@
 """Runs the binary named on the command line under a bit of everything that it does often."""
 
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "compare" / "compare"))
 
 from load import h2load, run, wrk  # noqa: E402
-from programs import Site  # noqa: E402
+from programs import new_site  # noqa: E402
 from rows import url  # noqa: E402
 
 # Seconds for each path, with 64 clients over HTTP/1.1. Large bodies are few: what runs for each of their
@@ -47,16 +46,10 @@ def tell(what, done):
 
 
 def main(binary):
-    with tempfile.TemporaryDirectory(prefix="profile-") as directory:
-        # For the upstream's workers, who are somebody else.
-        Path(directory).chmod(0o755)
-        site = Site(directory, binary)
-        try:
-            site.start_upstream()
-            site.start_gatherd()
-            load(site)
-        finally:
-            site.stop()
+    with new_site(binary) as site:
+        site.start_upstream()
+        site.start_gatherd()
+        load(site)
 
 
 if __name__ == "__main__":

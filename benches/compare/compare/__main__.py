@@ -4,7 +4,6 @@ import argparse
 import signal
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 import growth
@@ -12,7 +11,7 @@ import latency
 import memory
 import trouble
 from machine import Meter
-from programs import Site
+from programs import new_site
 from rows import ROWS, up
 
 #: Rows that are not processor time for each request, by name.
@@ -29,14 +28,8 @@ def main():
     if unknown:
         sys.exit(f"no such row: {', '.join(sorted(unknown))}; --list tells them")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    with tempfile.TemporaryDirectory(prefix="compare-") as directory:
-        # The workers of nginx are somebody else, and read documents there.
-        Path(directory).chmod(0o755)
-        site = Site(directory, arguments.binary or built_binary())
-        try:
-            compare(site, wanted, arguments)
-        finally:
-            site.stop()
+    with new_site(arguments.binary or built_binary()) as site:
+        compare(site, wanted, arguments)
 
 
 def parse():

@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from machine import LOAD_CORE, SERVER_CORE, free_ports, on_core, tree
@@ -13,6 +15,19 @@ from machine import LOAD_CORE, SERVER_CORE, free_ports, on_core, tree
 CONFIG = Path(__file__).parent.parent / "config"
 PORTS = """HTTPS ADMIN SMALL SMALL_ADMIN NGINX NGINX_DEFAULTS NGINX_HTTP2 HAPROXY FLASK GUNICORN UPSTREAM
            UPSTREAM_TLS""".split()
+
+
+@contextmanager
+def new_site(binary):
+    """A site in a directory of its own; stopped and removed at the end, however that comes."""
+    with tempfile.TemporaryDirectory(prefix="compare-") as directory:
+        # The workers of nginx are somebody else, and read documents there.
+        Path(directory).chmod(0o755)
+        site = Site(directory, binary)
+        try:
+            yield site
+        finally:
+            site.stop()
 
 
 class Site:
