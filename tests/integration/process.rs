@@ -45,6 +45,14 @@ async fn serve(directory: &Path) -> (Running, String) {
     (running, format!("https://{address}"))
 }
 
+#[tokio::test]
+async fn memory_comes_in_small_pages() {
+    let directory = TempDir::new().expect("a directory for this test");
+    fs::write(directory.path().join("config.toml"), demonstration()).expect("a file");
+    let (running, _) = serve(directory.path()).await;
+    assert_eq!(running.status("THP_enabled"), "0");
+}
+
 async fn get(client: &reqwest::Client, url: &str) -> Answer {
     Answer::of(soon(client.get(url).send()).await.expect("an answer")).await
 }

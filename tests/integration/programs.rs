@@ -147,14 +147,20 @@ impl Running {
     /// Waits until the program has said what a signal does (proc(5), SigCgt): before, no program
     /// can help what it does.
     pub(crate) async fn handles(&self, signal: Signal) {
-        let status = format!("/proc/{}/status", self.child.id().expect("it runs"));
         until(|| {
-            let status = std::fs::read_to_string(&status).expect("it runs");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            let caught = u64::from_str_radix(caught.expect("a mask").trim(), 16);
+            let caught = u64::from_str_radix(&self.status("SigCgt"), 16);
             caught.expect("digits") & (1 << (signal.as_raw() - 1)) != 0
         })
         .await;
+    }
+
+    /// What the system says of the program under this name (proc(5), `/proc/[pid]/status`).
+    pub(crate) fn status(&self, name: &str) -> String {
+        let status = format!("/proc/{}/status", self.child.id().expect("it runs"));
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let fields = status.lines().filter_map(|line| line.split_once(':'));
+        let mut named = fields.filter(|(field, _)| *field == name);
+        named.next().expect("a field").1.trim().to_owned()
     }
 
     /// The exit code, when it has ended; none if a signal ended it.
