@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 use tokio::time::Instant;
 
-use super::context::Context;
+use super::context::{Context, apart};
 use super::in_flight::ClientHold;
 use super::layers::X_REQUEST_ID;
 use super::parameters::Parameters;
@@ -132,7 +132,7 @@ fn request(
     headers.push((TRACEPARENT, trace));
     for name in &settings.forward_headers {
         let values = parameters.headers.get_all(name).iter();
-        headers.extend(values.map(|value| (name.clone(), value.clone())));
+        headers.extend(values.map(|value| (name.clone(), apart(value))));
     }
     Ok(Request {
         url,

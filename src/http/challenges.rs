@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ::http::HeaderValue;
 use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use ::http::{Method, request::Parts};
+use ::http::{HeaderValue, Method, Uri};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 
@@ -20,10 +19,10 @@ const BELOW: &str = ".well-known/acme-challenge";
 const LONGEST: u64 = 1024;
 
 /// The answer to a request that asks for a challenge's; nothing when it asks for something else.
-pub(super) async fn answer(context: &Context, parts: &Parts) -> Option<Response> {
+pub(super) async fn answer(context: &Context, method: &Method, uri: &Uri) -> Option<Response> {
     let directory = context.snapshot.server.acme_webroot.as_ref()?;
-    let token = token(parts.uri.path())?;
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
+    let token = token(uri.path())?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
         return Some(refused_method().into_response());
     }
     let file = directory.join(BELOW).join(token);

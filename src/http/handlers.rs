@@ -29,16 +29,21 @@ pub(super) async fn gather(
     // Found by the layer of limits.
     let places = parts.extensions.remove::<Places>();
     let places = places.ok_or_else(ProblemDetails::internal)?;
-    let context = Context::of(&parts)?;
+    let context = Context::of(&parts)?.clone();
     let refused = |_: &_| context.snapshot.metrics.edge.refused(Limit::RouteEnabled);
     route.check_enabled().inspect_err(refused)?;
-    let parameters = Parameters::parse(&route.settings, &path, &parts)?;
-    let calls = RouteCalls::new(&route, context, &parameters, places.client.clone())?;
+    let (calls, deadline) = {
+        let parameters = Parameters::parse(&route.settings, &path, &parts)?;
+        let calls = RouteCalls::new(&route, &context, &parameters, places.client.clone())?;
+        (calls, parameters.deadline)
+    };
+    // With the last of the request, its connection has its buffer back.
+    drop((path, parts));
     route.hedge_budget.deposit();
     let _observed = route.metrics.gather();
     let gathered = tokio::select! {
         biased;
-        gathered = gather::run(&route.plan, parameters.deadline, calls) => gathered,
+        gathered = gather::run(&route.plan, deadline, calls) => gathered,
         () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
     };
     answer(&route, gathered, places)

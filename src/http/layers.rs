@@ -10,19 +10,17 @@ use ::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, ORIGIN, STRICT_TRANSPORT_SECURITY,
     TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
-use ::http::request::Parts;
 use ::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::body::Body;
-use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
-use self::around::{Inside, Next, around};
+use self::around::{Inside, Next, Request, around};
 use super::challenges;
-use super::context::{Answers, Context, Door, Scheme};
+use super::context::{Answers, Context, Door, Scheme, apart};
 use super::cors::allow_origin;
 use super::handlers::refused_method;
 use super::host::check_host;
@@ -69,7 +67,7 @@ pub fn edge(
         .service(service_fn(dispatch));
     service_fn(move |request: ::http::Request<Incoming>| {
         // No handler reads a body, so none is waited for.
-        let request = request.map(|_| Body::empty());
+        let request = Box::new(request.map(|_| Body::empty()));
         // Outermost, since deadlines count from here, and every answer gets its headers here. Boxed as
         // a whole, so that a connection without a request is small.
         arrive(door.clone(), pace.clone(), request, Next(inside.clone()))
@@ -91,7 +89,7 @@ async fn arrive(
     let context = Context::new(door, address.ip(), request.headers());
     // From here on, a request that is dropped has its line in the log.
     let open = Open::new(&context, &request);
-    let origin = request.headers().get(ORIGIN).cloned();
+    let origin = request.headers().get(ORIGIN).map(apart);
     let is_head = request.method() == Method::HEAD;
     context.note_client();
     request.extensions_mut().insert(context.clone());
@@ -138,17 +136,16 @@ async fn catch_panic(request: Request, next: Next<impl Inside>) -> Response {
 /// Refuses what is no proper request, and ends a connection whose client may still send a body:
 /// nothing reads bodies, and none of their bytes may be taken for a request (RFC 9112 section 9.3).
 async fn refuse_malformed(request: Request, next: Next<impl Inside>) -> Response {
-    let (parts, body) = request.into_parts();
-    let http1 = parts.version <= Version::HTTP_11;
-    let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
-        || parts
-            .headers
+    let http1 = request.version() <= Version::HTTP_11;
+    let has_body = request.headers().contains_key(TRANSFER_ENCODING)
+        || request
+            .headers()
             .get(CONTENT_LENGTH)
             .is_some_and(|length| length != "0");
-    let checked = check_host(&parts).and_then(|()| check_framing(&parts));
+    let checked = check_host(&request).and_then(|()| check_framing(&request));
     let closes = http1 && (has_body || checked.is_err());
     let mut response = match checked {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(()) => next.run(request).await,
         Err(problem) => free(problem),
     };
     if closes {
@@ -161,11 +158,11 @@ async fn refuse_malformed(request: Request, next: Next<impl Inside>) -> Response
 
 /// A body of unknown length has no business here: whoever sends one tries to hide a request in it.
 /// CONNECT names no path, and this is no proxy.
-fn check_framing(parts: &Parts) -> Result<(), ProblemDetails> {
-    if parts.method == Method::CONNECT {
+fn check_framing(request: &Request) -> Result<(), ProblemDetails> {
+    if request.method() == Method::CONNECT {
         return Err(refused_method());
     }
-    if parts.headers.contains_key(TRANSFER_ENCODING) {
+    if request.headers().contains_key(TRANSFER_ENCODING) {
         return Err(ProblemDetails::bad_request(
             "a request must not have a Transfer-Encoding",
         ));
@@ -270,19 +267,17 @@ async fn admit(
 
 /// To the routes of the request's own snapshot, or to HTTPS.
 async fn dispatch(request: Request) -> Result<Response, Infallible> {
-    let (parts, body) = request.into_parts();
-    let context = match Context::of(&parts) {
-        Ok(context) => context,
-        Err(problem) => return Ok(problem.into_response()),
+    let Some(context) = request.extensions().get::<Arc<Context>>() else {
+        return Ok(ProblemDetails::internal().into_response());
     };
     if context.scheme == Scheme::Http
-        && let Some(answer) = challenges::answer(context, &parts).await
+        && let Some(answer) = challenges::answer(context, request.method(), request.uri()).await
     {
         return Ok(answer);
     }
     if let Answers::Redirect(https_port) = context.answers {
-        return Ok(redirect(&parts, https_port).into_response());
+        return Ok(redirect(&request, https_port).into_response());
     }
     let router = context.snapshot.router.clone();
-    router.oneshot(Request::from_parts(parts, body)).await
+    router.oneshot(*request).await
 }

@@ -249,7 +249,8 @@ impl Limiter {
             redis.metrics().checked(SharedCheck::Remembered);
             return Ok(Verdict::Refused(left));
         }
-        let taken = redis.take(&self.name, bucket, *quota).await;
+        // Boxed, so that requests are small where there is no Redis.
+        let taken = Box::pin(redis.take(&self.name, bucket, *quota)).await;
         match (taken, redis.settings().on_error) {
             (Ok(Verdict::Refused(wait)), _) => {
                 self.buckets.refusals.remember(bucket, wait);

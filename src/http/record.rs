@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
-use ::http::{Method, Request, StatusCode, Uri, Version};
+use ::http::{Method, Request, StatusCode, Version};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -105,7 +105,8 @@ pub(super) struct Open {
     context: Arc<Context>,
     method: Method,
     version: Version,
-    uri: Uri,
+    /// A copy, as [`apart`](super::context::apart) makes of headers, and for the same reason.
+    path: Box<str>,
     answer: Option<Answer>,
 }
 
@@ -125,7 +126,7 @@ impl Open {
             context: context.clone(),
             method: request.method().clone(),
             version: request.version(),
-            uri: request.uri().clone(),
+            path: request.uri().path().into(),
             answer: None,
         }
     }
@@ -166,7 +167,7 @@ impl Open {
         let snapshot = &self.context.snapshot;
         let gather = self.context.record.0.lock();
         let route = gather.route.as_ref();
-        let route = route.or_else(|| snapshot.route(self.uri.path()));
+        let route = route.or_else(|| snapshot.route(&self.path));
         let requests = route.map(|route| &route.metrics.requests);
         requests.unwrap_or(&snapshot.no_route).over(class);
     }
@@ -182,7 +183,7 @@ impl Open {
     fn log(&self, status: u16) {
         let context = &*self.context;
         let gather = context.record.0.lock();
-        let path = self.uri.path();
+        let path = &*self.path;
         let route = gather.route.as_ref();
         let route = route.or_else(|| context.snapshot.route(path));
         let settings = route.map(|route| &route.settings);

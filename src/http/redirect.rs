@@ -1,9 +1,8 @@
 //! What a plain-HTTP listener answers when it does not serve: the same place over HTTPS.
 
 use ::http::header::{HOST, LOCATION};
-use ::http::request::Parts;
 use ::http::uri::{Authority, PathAndQuery};
-use ::http::{HeaderValue, StatusCode};
+use ::http::{HeaderValue, Request, StatusCode};
 use axum::body::Body;
 use axum::response::Response;
 
@@ -16,8 +15,11 @@ const HTTPS: u16 = 443;
 ///
 /// # Errors
 /// 400 when the request names no host to send the client to.
-pub(super) fn redirect(parts: &Parts, https_port: u16) -> Result<Response, ProblemDetails> {
-    let location = location(parts, https_port)
+pub(super) fn redirect<B>(
+    request: &Request<B>,
+    https_port: u16,
+) -> Result<Response, ProblemDetails> {
+    let location = location(request, https_port)
         .ok_or_else(|| ProblemDetails::bad_request("the request has no Host header"))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -26,9 +28,9 @@ pub(super) fn redirect(parts: &Parts, https_port: u16) -> Result<Response, Probl
 }
 
 /// The Host has been checked by the layers before.
-fn location(parts: &Parts, https_port: u16) -> Option<HeaderValue> {
-    let named = parts.headers.get(HOST).map(HeaderValue::as_bytes);
-    let authority = match parts.uri.authority() {
+fn location<B>(request: &Request<B>, https_port: u16) -> Option<HeaderValue> {
+    let named = request.headers().get(HOST).map(HeaderValue::as_bytes);
+    let authority = match request.uri().authority() {
         // The absolute form outweighs the header (RFC 9112 section 3.2.2).
         Some(authority) => authority.clone(),
         None => Authority::try_from(named?).ok()?,
@@ -38,7 +40,7 @@ fn location(parts: &Parts, https_port: u16) -> Option<HeaderValue> {
         HTTPS => String::new(),
         other => format!(":{other}"),
     };
-    let path = parts.uri.path_and_query().map(PathAndQuery::as_str);
+    let path = request.uri().path_and_query().map(PathAndQuery::as_str);
     // The asterisk form names no path.
     let path = path.filter(|path| path.starts_with('/')).unwrap_or("/");
     HeaderValue::try_from(format!("https://{host}{port}{path}")).ok()
@@ -55,8 +57,7 @@ mod tests {
         if let Some(host) = host {
             request = request.header(HOST, host);
         }
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        let response = redirect(&parts, port).ok()?;
+        let response = redirect(&request.body(()).unwrap(), port).ok()?;
         assert_eq!(response.status(), 308);
         Some(response.headers()[LOCATION].to_str().unwrap().to_owned())
     }

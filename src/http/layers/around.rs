@@ -1,13 +1,18 @@
 //! Layers made of a function of a request and of what is inside. Like axum's `from_fn`, but without a
 //! boxed service and a boxed future for each layer of each request.
+//!
+//! The request is boxed: the future of each layer has two places for what it hands on, and 5,000 requests
+//! at once would take 16 MB more.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-use axum::extract::Request;
 use axum::response::Response;
 use futures_util::future::{FutureExt, Map};
 use tower::{Layer, Service, ServiceExt};
+
+/// What the layers hand on.
+pub(super) type Request = Box<axum::extract::Request>;
 
 /// A layer whose services are `function` around what is inside.
 pub(super) fn around<F>(function: F) -> Around<F> {
