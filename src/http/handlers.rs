@@ -7,6 +7,7 @@ use ::http::{HeaderValue, StatusCode};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
+use tokio::time::Instant;
 
 use super::answer::answer;
 use super::branches::RouteCalls;
@@ -20,33 +21,63 @@ use crate::gather;
 use crate::metrics::Limit;
 
 /// Gathers, and answers with what the policy makes of the replies.
-pub(super) async fn gather(
+pub(super) fn gather(
     State(route): State<Arc<Route>>,
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
-) -> Result<Response, ProblemDetails> {
-    let (mut parts, _) = request.into_parts();
-    // Found by the layer of limits.
-    let places = parts.extensions.remove::<Places>();
-    let places = places.ok_or_else(ProblemDetails::internal)?;
-    let context = Context::of(&parts)?.clone();
-    let refused = |_: &_| context.snapshot.metrics.edge.refused(Limit::RouteEnabled);
-    route.check_enabled().inspect_err(refused)?;
-    let (calls, deadline) = {
-        let parameters = Parameters::parse(&route.settings, &path, &parts)?;
-        let calls = RouteCalls::new(&route, &context, &parameters, places.client.clone())?;
-        (calls, parameters.deadline)
-    };
-    // With the last of the request, its connection has its buffer back.
-    drop((path, parts));
-    route.hedge_budget.deposit();
-    let _observed = route.metrics.gather();
-    let gathered = tokio::select! {
-        biased;
-        gathered = gather::run(&route.plan, deadline, calls) => gathered,
-        () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
-    };
-    answer(&route, gathered, places)
+) -> impl Future<Output = Result<Response, ProblemDetails>> {
+    // Outside of the future, since it must hold nothing of the request: then its connection has its
+    // buffer back.
+    let prepared = Prepared::new(&route, &path, request);
+    async move {
+        let Prepared {
+            calls,
+            deadline,
+            context,
+            places,
+        } = prepared?;
+        route.hedge_budget.deposit();
+        let _observed = route.metrics.gather();
+        let gathered = tokio::select! {
+            biased;
+            gathered = gather::run(&route.plan, deadline, calls) => gathered,
+            () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
+        };
+        answer(&route, gathered, places)
+    }
+}
+
+/// What a request asks for, and may have.
+struct Prepared {
+    calls: RouteCalls,
+    deadline: Instant,
+    context: Arc<Context>,
+    places: Places,
+}
+
+impl Prepared {
+    fn new(
+        route: &Arc<Route>,
+        path: &Result<RawPathParams, RawPathParamsRejection>,
+        request: Request,
+    ) -> Result<Self, ProblemDetails> {
+        let (mut parts, _) = request.into_parts();
+        // Found by the layer of limits.
+        let places = parts.extensions.remove::<Places>();
+        let places = places.ok_or_else(ProblemDetails::internal)?;
+        let context = Context::of(&parts)?.clone();
+        let refused = |_: &_| context.snapshot.metrics.edge.refused(Limit::RouteEnabled);
+        route.check_enabled().inspect_err(refused)?;
+        let parameters = Parameters::parse(&route.settings, path, &parts)?;
+        let calls = RouteCalls::new(route, &context, &parameters, places.client.clone())?;
+        let deadline = parameters.deadline;
+        Ok(Self {
+            calls,
+            deadline,
+            context,
+            places,
+        })
+    }
 }
 
 /// OPTIONS: lets a browser ask whether its page may call.

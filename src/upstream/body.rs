@@ -6,6 +6,10 @@ use super::call::Progress;
 use super::clients::Response;
 use super::{Failure, Kind, Reservation};
 
+/// A chunk shares the buffer that its connection reads into, which has 8 KB and more. One of so few bytes
+/// is copied, so that while a gather waits for others, it holds about what it is counted to hold.
+const SMALL: usize = 4 * 1024;
+
 /// Reads a body to its end, at most `most` bytes of it, into an account that holds nothing yet.
 pub(super) async fn read(
     response: &mut Response,
@@ -57,7 +61,11 @@ impl Held {
             return false;
         }
         if self.first.is_empty() && self.joined.is_empty() {
-            self.first = chunk;
+            self.first = if chunk.len() > SMALL {
+                chunk
+            } else {
+                Bytes::copy_from_slice(&chunk)
+            };
         } else {
             if self.joined.is_empty() {
                 self.joined.reserve(usize::try_from(announced).unwrap_or(0));
@@ -80,6 +88,27 @@ impl Held {
             std::mem::take(&mut self.first)
         } else {
             std::mem::take(&mut self.joined).freeze()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::buffers::Buffers;
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_small_body_leaves_the_buffer_it_came_in_and_a_large_one_is_not_copied() {
+        let buffers = Buffers::new(1 << 20, Metrics::new().load.clone());
+        for (length, is_copied) in [(1, true), (SMALL, true), (SMALL + 1, false)] {
+            let came = Bytes::from(vec![b'1'; length]);
+            let mut held = Held::new(Reservation::new(&buffers, None));
+            assert!(held.push(came.clone(), 0));
+            let body = held.body();
+            assert_eq!(body, came);
+            assert_eq!(body.as_ptr() != came.as_ptr(), is_copied, "{length}");
+            assert_eq!(buffers.held(), length);
         }
     }
 }

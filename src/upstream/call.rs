@@ -161,7 +161,7 @@ impl Upstream {
     async fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         let send = |connection| {
             self.metrics.requests.inc();
-            self.clients.send(self.http_request(request), connection)
+            self.clients.send(|| self.http_request(request), connection)
         };
         match send(Connection::Any).await {
             Err(failure) if failure.on_kept_connection => {

@@ -134,10 +134,10 @@ impl Clients {
         })
     }
 
-    /// Sends a request until the head of its reply comes.
+    /// Sends a request, made when it can be sent, until the head of its reply comes.
     pub(super) async fn send(
         &self,
-        request: reqwest::Request,
+        request: impl FnOnce() -> reqwest::Request,
         connection: Connection,
     ) -> Result<Response, SendFailure> {
         let spoken = self.spoken().await.map_err(|error| {
@@ -150,7 +150,7 @@ impl Clients {
         };
         let mut lease = lease.map_err(SendFailure::new)?;
         let execute = CONNECTED.scope(Cell::new(false), async {
-            let result = lease.client.http.execute(request).await;
+            let result = lease.client.http.execute(request()).await;
             (result, CONNECTED.with(Cell::get))
         });
         match execute.await {
