@@ -10,10 +10,10 @@ use tower::{BoxError, Service, ServiceExt};
 
 use super::CONNECTED;
 
-/// The most connections of one client that are being opened at once: what servers keep in the queue of
-/// their listener (nginx: 511). Those behind wait, and most of a burst's find another's connection free
-/// before it is their turn.
-const MOST_AT_ONCE: usize = 512;
+/// The most connections of one client that are being opened at once: half of what servers keep in the
+/// queue of their listener (nginx: 511), and of `max_calls` as it is. Those behind wait, and most of a
+/// burst's find another's connection free before it is their turn.
+const MOST_AT_ONCE: usize = 256;
 
 /// A connector for some connections at a time. Each call clones its client's connector several times, and
 /// what reqwest stacks up there is costly to clone, so this shares it until there is a connection to open.
