@@ -14,9 +14,12 @@ use gatherd::upstream::{Buffers, Common};
 use tokio_util::task::TaskTracker;
 
 const CONFIG: &str = r#"
+[server]
+https = ["127.0.0.1:443"]
 [tls]
 certificate = "cert.pem"
 private_key = "key.pem"
+self_signed = true
 [rate_limit]
 requests_per_second = 1000000
 burst = 1000000
