@@ -21,7 +21,8 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) ca: Text<CertificateAuthorities>,
     /// Protocol: "auto" (ALPN over TLS, HTTP/1.1 over plain TCP), "1" or "2".
     pub(in crate::config) http: Text<Protocol>,
-    /// For name resolution, TCP and TLS together; 1ms to 5m.
+    /// For name resolution, TCP and TLS together, and the wait until fewer than 256 connections are being
+    /// opened; 1ms to 5m.
     pub(in crate::config) connect_timeout: Period<1, 300_000>,
     /// Bytes of a reply's body; 1B to 1GiB.
     pub(in crate::config) max_response: Size<1, { 1 << 30 }>,

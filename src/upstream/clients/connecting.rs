@@ -93,6 +93,15 @@ mod tests {
         (move || connector.clone().call(()), begun)
     }
 
+    /// As many as may be, begun.
+    fn full(
+        connect: &impl Fn() -> BoxFuture<'static, Result<(), BoxError>>,
+    ) -> Vec<BoxFuture<'static, Result<(), BoxError>>> {
+        let mut places: Vec<_> = (0..MOST_AT_ONCE).map(|_| connect()).collect();
+        assert!(places.iter_mut().all(poll_in_a_call));
+        places
+    }
+
     fn poll_in_a_call(connect: &mut BoxFuture<'_, Result<(), BoxError>>) -> bool {
         let polled = CONNECTED.scope(Cell::new(false), async {
             assert!(connect.now_or_never().is_none());
@@ -104,8 +113,7 @@ mod tests {
     #[test]
     fn some_connections_are_opened_at_once_and_the_next_when_one_of_them_is_over() {
         let (connect, begun) = endless();
-        let mut places: Vec<_> = (0..MOST_AT_ONCE).map(|_| connect()).collect();
-        assert!(places.iter_mut().all(poll_in_a_call));
+        let mut places = full(&connect);
         let mut next = connect();
         assert!(!poll_in_a_call(&mut next), "its call has opened none");
         assert_eq!(begun.load(Ordering::Relaxed), MOST_AT_ONCE);
@@ -117,8 +125,7 @@ mod tests {
     #[test]
     fn a_connection_that_no_call_waits_for_is_not_opened() {
         let (connect, begun) = endless();
-        let mut places: Vec<_> = (0..MOST_AT_ONCE).map(|_| connect()).collect();
-        assert!(places.iter_mut().all(poll_in_a_call));
+        let mut places = full(&connect);
         let mut left = connect();
         poll_in_a_call(&mut left);
         places.clear();
