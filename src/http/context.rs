@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::{Extensions, HeaderMap, HeaderValue};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::in_flight::Places;
@@ -143,8 +144,8 @@ impl Context {
     ///
     /// # Errors
     /// A bug: every request passes the outermost layer first.
-    pub(super) fn of(extensions: &Extensions) -> Result<&Arc<Self>, ProblemDetails> {
-        extensions.get().ok_or_else(ProblemDetails::internal)
+    pub(super) fn of(parts: &Parts) -> Result<&Arc<Self>, ProblemDetails> {
+        parts.extensions.get().ok_or_else(ProblemDetails::internal)
     }
 }
 

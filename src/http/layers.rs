@@ -242,7 +242,8 @@ async fn admit(
     path: &str,
     method: &Method,
 ) -> Result<Option<Places>, ProblemDetails> {
-    let context = Context::of(extensions)?;
+    let context = extensions.get::<Arc<Context>>();
+    let context = context.ok_or_else(ProblemDetails::internal)?;
     let metrics = &context.snapshot.metrics;
     if !context.snapshot.access.admits(context.client) {
         metrics.edge.refused(Limit::Access);
@@ -266,9 +267,8 @@ async fn admit(
 
 /// To the routes of the request's own snapshot, or to HTTPS.
 async fn dispatch(request: Request) -> Result<Response, Infallible> {
-    let context = match Context::of(request.extensions()) {
-        Ok(context) => context,
-        Err(problem) => return Ok(problem.into_response()),
+    let Some(context) = request.extensions().get::<Arc<Context>>() else {
+        return Ok(ProblemDetails::internal().into_response());
     };
     if context.scheme == Scheme::Http
         && let Some(answer) = challenges::answer(context, request.method(), request.uri()).await
