@@ -15,7 +15,7 @@ mod permits;
 use std::sync::Arc;
 
 use ::http::HeaderMap;
-use ::http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, USER_AGENT};
+use ::http::header::{ACCEPT, ACCEPT_ENCODING, HOST, HeaderValue, USER_AGENT};
 use tokio_util::task::TaskTracker;
 
 pub use self::buffers::{Buffers, Reservation, Share};
@@ -31,7 +31,7 @@ use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;
 use crate::trust::fingerprint;
 
-/// Usual headers of a call besides the fixed ones, `host` among them.
+/// Usual headers of a call besides the fixed ones.
 const HEADERS_OF_A_CALL: usize = 6;
 
 /// What every upstream of one process shares, across reloads.
@@ -67,13 +67,14 @@ impl Upstream {
     /// When its certificate authorities cannot be read.
     pub fn new(settings: &UpstreamSettings, common: Common) -> Result<Arc<Self>, Problem> {
         let metrics = common.metrics.upstream(&settings.name, &Kind::NAMES);
-        let names = Lookup {
+        let lookup = Lookup {
+            url: settings.url.clone(),
             names: common.names.clone(),
             metrics: metrics.clone(),
         };
         Ok(Arc::new(Self {
             headers: fixed_headers(settings),
-            clients: Clients::new(settings, names)?,
+            clients: Clients::new(settings, lookup)?,
             permits: Permits::new(settings.max_calls, settings.max_wait),
             metrics,
             authorities: authorities(settings),
@@ -121,9 +122,18 @@ fn fixed_headers(settings: &UpstreamSettings) -> HeaderMap {
         (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         (USER_AGENT, HeaderValue::from_static(agent)),
     ];
+    // HTTP/2 has it in the URLs.
+    let host = settings.is_http1().then(|| {
+        let host = HeaderValue::from_str(settings.url.authority());
+        (
+            HOST,
+            host.expect("the host of a URL is made ASCII when it is read"),
+        )
+    });
     // Room for those of a call too, so that its copy need not grow.
     let mut headers =
         HeaderMap::with_capacity(ours.len() + settings.headers.len() + HEADERS_OF_A_CALL);
+    headers.extend(host);
     headers.extend(ours.into_iter().chain(settings.headers.iter().cloned()));
     headers
 }

@@ -107,22 +107,18 @@ pub(super) struct SendFailure {
 
 impl Clients {
     /// No client yet; they are made when calls need them.
-    pub(super) fn new(settings: &UpstreamSettings, names: Lookup) -> Result<Self, Problem> {
+    pub(super) fn new(settings: &UpstreamSettings, lookup: Lookup) -> Result<Self, Problem> {
         let maker = Maker {
             settings: settings.clone(),
-            names,
+            lookup,
             tls: client_config(&format!("upstreams.{}", settings.name), &settings.ca)?,
         };
         let problem = |error: reqwest::Error| {
             Problem::unavailable(format!("upstreams.{}", settings.name), error)
         };
         maker.client(Protocol::Http1).map_err(problem)?;
-        let spoken = match (settings.http, settings.url.scheme()) {
-            (UpstreamHttp::Http1, _) | (UpstreamHttp::Auto, "http") => Some(Spoken::HTTP1),
-            (UpstreamHttp::Http2 | UpstreamHttp::Auto, _) => None,
-        };
         let state = State {
-            spoken,
+            spoken: settings.is_http1().then_some(Spoken::HTTP1),
             discovery: None,
             clients: Vec::new(),
             keeping_none: None,
@@ -294,7 +290,7 @@ impl SendFailure {
 #[derive(Clone)]
 struct Maker {
     settings: UpstreamSettings,
-    names: Lookup,
+    lookup: Lookup,
     tls: rustls::ClientConfig,
 }
 
@@ -308,7 +304,7 @@ impl Maker {
         let settings = &self.settings;
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls_for(&[protocol]))
-            .dns_resolver(self.names.clone())
+            .dns_resolver(self.lookup.clone())
             .connector_layer(layer_fn(Connecting::new))
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(settings.idle_timeout)

@@ -187,3 +187,42 @@ async fn a_handshake_that_failed_while_nobody_waited_is_forgotten() {
     let answer = service.get("/work").await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_call_arrives_with_the_host_and_the_port_of_the_url() {
+    let upstream = Upstream::start();
+    let directory = tempfile::tempdir().unwrap();
+    let identity = Identity::of("localhost", |_| {});
+    let secure = Raw::tls(&identity, &["http/1.1"], upstream.addr).await;
+    let ca = identity.ca_in(directory.path());
+    for (scheme, host, port, more) in [
+        ("http", "localhost", upstream.addr.port(), ""),
+        ("http", "127.0.0.1", upstream.addr.port(), ""),
+        (
+            "http",
+            "[::ffff:7f00:1]",
+            upstream.addr.port(),
+            "http = \"1\"\n",
+        ),
+        ("https", "localhost", secure.addr.port(), &*ca),
+        (
+            "https",
+            "localhost",
+            secure.addr.port(),
+            &format!("http = \"1\"\n{ca}"),
+        ),
+    ] {
+        let url = format!("{scheme}://{host}:{port}/fault/echo");
+        let service = Service::start(&one_call("work", &url, more)).await;
+        let answer = service.get("/work").await;
+        assert_eq!(answer.status, 200, "{url} {more}");
+        for echo in answer.json().as_array().unwrap() {
+            assert_eq!(
+                echo["headers"]["host"],
+                format!("{host}:{port}"),
+                "{url} {more}"
+            );
+            assert_eq!(echo["path"], "/fault/echo");
+        }
+    }
+}

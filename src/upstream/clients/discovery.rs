@@ -4,7 +4,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -72,7 +71,8 @@ enum Connected {
 }
 
 async fn handshake(maker: &Maker, stream: TcpStream) -> Result<TlsStream<TcpStream>, Undiscovered> {
-    let name = match maker.settings.url.host().ok_or_else(no_host)? {
+    let host = maker.settings.url.host();
+    let name = match host.ok_or_else(|| Undiscovered::new(Kind::Tls, "the url has no host"))? {
         Host::Domain(name) => ServerName::try_from(name.to_owned())
             .map_err(|error| Undiscovered::new(Kind::Tls, error))?,
         Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(address)),
@@ -122,28 +122,14 @@ async fn streams_allowed(stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<
 }
 
 async fn connect(maker: &Maker) -> Result<TcpStream, Undiscovered> {
-    let url = &maker.settings.url;
-    let host = url.host().ok_or_else(no_host)?;
-    let port = url.port_or_known_default().ok_or_else(no_host)?;
-    let addresses = match host {
-        Host::Domain(name) => {
-            let found = maker.names.lookup(name).await;
-            found.map_err(|error| Undiscovered::new(Kind::Connect, error))?
-        }
-        Host::Ipv4(address) => vec![address.into()],
-        Host::Ipv6(address) => vec![address.into()],
-    };
+    let found = maker.lookup.addresses().await;
+    let addresses = found.map_err(|error| Undiscovered::new(Kind::Connect, error))?;
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
-        match TcpStream::connect(SocketAddr::new(address, port)).await {
+        match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(Undiscovered::new(Kind::Connect, last))
-}
-
-/// URLs have been checked for both.
-fn no_host() -> Undiscovered {
-    Undiscovered::new(Kind::Connect, "the url has no host")
 }
