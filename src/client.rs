@@ -6,4 +6,4 @@ mod proxies;
 
 pub use key::ClientKey;
 pub use peer::{Peer, Refusals};
-pub use proxies::identify;
+pub use proxies::{X_FORWARDED_FOR, identify};

@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, HeaderName};
 
 use crate::config::ServerSettings;
+
+/// The header in which proxies write down whom they heard.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of the client, as far as `X-Forwarded-For` may be believed.
 ///
@@ -16,14 +19,16 @@ use crate::config::ServerSettings;
 #[must_use]
 pub fn identify(peer: IpAddr, headers: &HeaderMap, server: &ServerSettings) -> IpAddr {
     let peer = peer.to_canonical();
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    if server.trusted_hops.is_none() && !server.trusts(peer) {
+        return peer;
+    }
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let entries = lines
         .flat_map(|line| line.to_str().unwrap_or("").rsplit(','))
         .map_while(|entry| parse(entry.trim()))
         .map(|address| address.to_canonical());
     match server.trusted_hops {
         Some(hops) => entries.take(hops).last().unwrap_or(peer),
-        None if !server.trusts(peer) => peer,
         None => right_most_stranger(peer, entries, server),
     }
 }

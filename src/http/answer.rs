@@ -44,7 +44,7 @@ pub(super) fn answer(
 
 fn success(route: &Route, gathered: Gathered, summary: HeaderValue, places: Places) -> Response {
     let one = route.settings.policy.answers_one();
-    let mut segments = Segments::default();
+    let mut segments = Segments::new(gathered.branches.len());
     for (branch, settings) in gathered.branches.into_iter().zip(&route.settings.branches) {
         let Outcome::Succeeded(reply) = branch.outcome else {
             continue;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 use tokio::time::Instant;
 
-use super::context::{Context, apart};
+use super::context::{Context, X_REQUEST_ID, apart};
 use super::in_flight::ClientHold;
-use super::layers::X_REQUEST_ID;
 use super::parameters::Parameters;
 use super::problem::ProblemDetails;
 use super::route::Route;

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderValue};
+use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::in_flight::Places;
@@ -12,9 +11,12 @@ use super::problem::ProblemDetails;
 use super::record::Record;
 use super::snapshot::{Current, Snapshot};
 use super::trace::Trace;
-use crate::client::{ClientKey, identify};
+use crate::client::{ClientKey, X_FORWARDED_FOR, identify};
 use crate::metrics::{Held, Limit};
 use crate::readiness::Readiness;
+
+/// The header that names a request in answers, calls and logs.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest `x-request-id` that is taken over from a trusted proxy.
 const LONGEST_REQUEST_ID: usize = 128;
@@ -82,7 +84,7 @@ impl Context {
             .server
             .trusts(peer.to_canonical())
             .then_some(headers);
-        if believed.is_none() && headers.contains_key("x-forwarded-for") {
+        if believed.is_none() && headers.contains_key(X_FORWARDED_FOR) {
             snapshot.warn_of_forwarding(peer);
         }
         let continued = believed.and_then(Trace::continued);
@@ -144,14 +146,14 @@ impl Context {
     ///
     /// # Errors
     /// A bug: every request passes the outermost layer first.
-    pub(super) fn of(parts: &Parts) -> Result<&Arc<Self>, ProblemDetails> {
-        parts.extensions.get().ok_or_else(ProblemDetails::internal)
+    pub(super) fn of(extensions: &Extensions) -> Result<&Arc<Self>, ProblemDetails> {
+        extensions.get().ok_or_else(ProblemDetails::internal)
     }
 }
 
 /// An incoming request id, if it is one that is safe to repeat anywhere.
 fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let id = headers.get("x-request-id")?;
+    let id = headers.get(X_REQUEST_ID)?;
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let fits = (1..=LONGEST_REQUEST_ID).contains(&id.len());
     (fits && id.as_bytes().iter().all(harmless)).then(|| apart(id))

@@ -65,7 +65,7 @@ impl Prepared {
         // Found by the layer of limits.
         let places = parts.extensions.remove::<Places>();
         let places = places.ok_or_else(ProblemDetails::internal)?;
-        let context = Context::of(&parts)?.clone();
+        let context = Context::of(&parts.extensions)?.clone();
         let refused = |_: &_| context.snapshot.metrics.edge.refused(Limit::RouteEnabled);
         route.check_enabled().inspect_err(refused)?;
         let parameters = Parameters::parse(&route.settings, path, &parts)?;
@@ -83,7 +83,10 @@ impl Prepared {
 /// OPTIONS: lets a browser ask whether its page may call.
 pub(super) async fn preflight(request: Request) -> Result<Response, ProblemDetails> {
     let (parts, _) = request.into_parts();
-    let allowed = &Context::of(&parts)?.snapshot.server.cors_allow_origins;
+    let allowed = &Context::of(&parts.extensions)?
+        .snapshot
+        .server
+        .cors_allow_origins;
     cors::preflight(allowed, &parts.headers).ok_or_else(refused_method)
 }
 

@@ -19,10 +19,12 @@ pub(super) fn check_host<B>(request: &Request<B>) -> Result<(), ProblemDetails> 
         (Some(_), Some(_)) => refuse("the request has more than one Host header"),
         (Some(host), None) => match Authority::try_from(host.as_bytes()) {
             // RFC 9113 section 8.3.1; an HTTP/1 target's own authority counts instead of the Host.
-            Ok(host) if is_host(&host) && is_http2 && authority.is_some_and(|one| *one != host) => {
-                refuse("the Host header is not what :authority says")
+            Ok(host) if is_host(&host) => {
+                if is_http2 && authority.is_some_and(|one| *one != host) {
+                    return refuse("the Host header is not what :authority says");
+                }
+                Ok(())
             }
-            Ok(host) if is_host(&host) => Ok(()),
             _ => refuse("the Host header is not a host name or address with an optional port"),
         },
         // HTTP/2 has it in :authority, HTTP/1.0 need not have it.

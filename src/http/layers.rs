@@ -10,7 +10,7 @@ use ::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, ORIGIN, STRICT_TRANSPORT_SECURITY,
     TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
-use ::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Version};
+use ::http::{Extensions, HeaderValue, Method, StatusCode, Version};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -20,7 +20,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use self::around::{Inside, Next, Request, around};
 use super::challenges;
-use super::context::{Answers, Context, Door, Scheme, apart};
+use super::context::{Answers, Context, Door, Scheme, X_REQUEST_ID, apart};
 use super::cors::allow_origin;
 use super::handlers::refused_method;
 use super::host::check_host;
@@ -33,9 +33,6 @@ use super::redirect::redirect;
 use crate::client::Peer;
 use crate::metrics::Limit;
 use crate::readiness;
-
-/// The header that names a request in answers, calls and logs.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long browsers remember to come by HTTPS only (RFC 6797 section 6.1.1).
 const A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -242,8 +239,7 @@ async fn admit(
     path: &str,
     method: &Method,
 ) -> Result<Option<Places>, ProblemDetails> {
-    let context = extensions.get::<Arc<Context>>();
-    let context = context.ok_or_else(ProblemDetails::internal)?;
+    let context = Context::of(extensions)?;
     let metrics = &context.snapshot.metrics;
     if !context.snapshot.access.admits(context.client) {
         metrics.edge.refused(Limit::Access);
@@ -267,8 +263,9 @@ async fn admit(
 
 /// To the routes of the request's own snapshot, or to HTTPS.
 async fn dispatch(request: Request) -> Result<Response, Infallible> {
-    let Some(context) = request.extensions().get::<Arc<Context>>() else {
-        return Ok(ProblemDetails::internal().into_response());
+    let context = match Context::of(request.extensions()) {
+        Ok(context) => context,
+        Err(problem) => return Ok(problem.into_response()),
     };
     if context.scheme == Scheme::Http
         && let Some(answer) = challenges::answer(context, request.method(), request.uri()).await

@@ -33,7 +33,7 @@ impl<'a> Parameters<'a> {
         path: &'a Result<RawPathParams, RawPathParamsRejection>,
         parts: &'a Parts,
     ) -> Result<Self, ProblemDetails> {
-        let arrived = Context::of(parts)?.arrived;
+        let arrived = Context::of(&parts.extensions)?.arrived;
         let path = path
             .as_ref()
             .map_err(|_| ProblemDetails::bad_request("the path is not UTF-8"))?;

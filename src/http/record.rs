@@ -198,7 +198,6 @@ impl Open {
         });
         let branches = route.filter(|_| !gather.branches.is_empty());
         let branches = branches.map(|route| Branches(&gather, route));
-        let trace = context.trace.digits();
         tracing::info!(
             target: "gatherd::access",
             client = address(context.client),
@@ -213,7 +212,7 @@ impl Open {
             duration_ms = exact_milliseconds(context.arrived.elapsed()),
             deadline_left_ms = left,
             request_id = context.request_id.to_str().unwrap_or_default(),
-            trace_id = str::from_utf8(&trace).unwrap_or_default(),
+            trace_id = context.trace.digits(),
             branches = branches.map(tracing::field::debug),
             "request"
         );

@@ -8,7 +8,8 @@ pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 /// A trace, begun here or continued from a trusted peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
-    id: u128,
+    /// Its id in hexadecimal digits, which are needed more often than the number.
+    digits: [u8; 32],
     sampled: bool,
 }
 
@@ -16,10 +17,7 @@ impl Trace {
     /// A trace of our own.
     pub(super) fn begun() -> Self {
         // All zeroes would not be valid (section 3.2.2.3).
-        Self {
-            id: fastrand::u128(1..),
-            sampled: true,
-        }
+        Self::of(fastrand::u128(1..), true)
     }
 
     /// The trace that `headers` continue, if they hold one valid `traceparent`.
@@ -36,22 +34,23 @@ impl Trace {
         }
         let id = hex(id, 32).filter(|id| *id != 0)?;
         hex(parent, 16).filter(|parent| *parent != 0)?;
-        Some(Self {
-            id,
-            sampled: hex(flags, 2)? & 1 == 1,
-        })
+        Some(Self::of(id, hex(flags, 2)? & 1 == 1))
+    }
+
+    fn of(id: u128, sampled: bool) -> Self {
+        let mut digits = [0; 32];
+        write_hex(&mut digits, &id.to_be_bytes());
+        Self { digits, sampled }
     }
 
     /// The trace's id as a header.
     pub(super) fn id(self) -> HeaderValue {
-        header(&self.digits())
+        header(&self.digits)
     }
 
     /// The trace's id in 32 hexadecimal digits.
-    pub(super) fn digits(self) -> [u8; 32] {
-        let mut digits = [0; 32];
-        write_hex(&mut digits, &self.id.to_be_bytes());
-        digits
+    pub(super) fn digits(&self) -> &str {
+        str::from_utf8(&self.digits).unwrap_or_default()
     }
 
     /// The first of as many new spans as a gather has branches; the others' numbers follow it.
@@ -62,7 +61,7 @@ impl Trace {
     /// The header of one call: the trace, with its span as the parent.
     pub(super) fn header(self, span: u64) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        text[3..35].copy_from_slice(&self.digits());
+        text[3..35].copy_from_slice(&self.digits);
         text[36..52].copy_from_slice(&span_digits(span));
         text[54] = if self.sampled { b'1' } else { b'0' };
         header(&text)
@@ -76,14 +75,25 @@ pub(super) fn span_digits(span: u64) -> [u8; 16] {
     digits
 }
 
-/// Writes `bytes` as hexadecimal digits; `fmt` takes several times as long, and each call has 48.
+/// Writes `bytes` as hexadecimal digits; `fmt` takes several times as long, and each call has 32.
 fn write_hex(digits: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    let (pairs, _) = digits.as_chunks_mut();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = PAIRS[usize::from(*byte)];
     }
 }
+
+/// Each byte in hexadecimal digits.
+const PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// `digits` lower-case hexadecimal digits as a number.
 fn hex(text: &str, digits: usize) -> Option<u128> {

@@ -19,7 +19,6 @@ const SMALL: usize = 16 * 1024;
 const FRAME: usize = 16 * 1024;
 
 /// The pieces of a body that is being put together.
-#[derive(Default)]
 pub(super) struct Segments {
     pieces: Vec<Bytes>,
     reservations: Vec<Reservation>,
@@ -27,6 +26,16 @@ pub(super) struct Segments {
 }
 
 impl Segments {
+    /// Without a piece, and with room for a reply of each branch.
+    pub(super) fn new(branches: usize) -> Self {
+        Self {
+            // What stands before each, and the end.
+            pieces: Vec::with_capacity(2 * branches + 1),
+            reservations: Vec::with_capacity(branches),
+            has_elements: false,
+        }
+    }
+
     /// Begins the next element of an array.
     pub(super) fn push_element(&mut self) {
         let separator: &[u8] = if self.has_elements { b"," } else { b"[" };
