@@ -34,15 +34,14 @@ pub(super) fn check_host<B>(request: &Request<B>) -> Result<(), ProblemDetails> 
     }
 }
 
+/// Whether it is a host, perhaps with a port, which may be empty (RFC 3986 section 3.2.3).
 fn is_host(authority: &Authority) -> bool {
-    let text = authority.as_str();
-    let port = text
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
-        .map(|(_, port)| port);
-    let port_is_valid = match port {
-        Some(port) if !port.ends_with(']') => port.is_empty() || port.parse::<u16>().is_ok(),
-        _ => true,
+    let host = authority.host();
+    // What names a user does not begin with the host, or goes on with something else than a port.
+    let rest = authority.as_str().strip_prefix(host);
+    let port_is_valid = match rest.and_then(|rest| rest.strip_prefix(':')) {
+        Some(port) => port.is_empty() || port.parse::<u16>().is_ok(),
+        None => rest.is_some_and(str::is_empty),
     };
-    port_is_valid && !authority.host().is_empty() && !text.contains('@')
+    port_is_valid && !host.is_empty()
 }

@@ -124,6 +124,8 @@ async fn there_is_exactly_one_host_and_it_is_one() {
         host("host: x, y\r\n", "400"),
         host("host: a b\r\n", "400"),
         host("host: user@x\r\n", "400"),
+        host("host: x@x\r\n", "400"),
+        host("host: x:80@x\r\n", "400"),
         host("host: user:password@x\r\n", "400"),
         host("host: x/one\r\n", "400"),
         host("host: http://x\r\n", "400"),
