@@ -153,7 +153,10 @@ impl Scanner<'_> {
     }
 
     fn space(&mut self) {
-        self.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        // There is none between most tokens.
+        if self.rest.first().is_some_and(|byte| *byte <= b' ') {
+            self.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        }
     }
 
     fn skip_while(&mut self, belongs: impl Fn(u8) -> bool) -> usize {
@@ -183,21 +186,23 @@ impl Scanner<'_> {
         }
     }
 
-    /// What of a string stands for itself. Most strings end soon; the others are passed over in
-    /// whole blocks, without a branch per byte.
+    /// What of a string stands for itself. Most strings end soon; of the others, whole blocks are passed
+    /// over, without a branch per byte.
     fn plain_text(&mut self) {
-        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-        let near = &self.rest[..self.rest.len().min(16)];
-        if let Some(end) = near.iter().position(|byte| !is_plain(*byte)) {
-            self.rest = &self.rest[end..];
-            return;
-        }
-        while let Some((block, rest)) = self.rest.split_first_chunk::<16>()
-            && block
-                .iter()
-                .fold(true, |plain, byte| plain & is_plain(*byte))
-        {
-            self.rest = rest;
+        while let Some(block) = self.rest.first_chunk() {
+            let ends = ends_of_plain_text(u64::from_le_bytes(*block));
+            if ends != 0 {
+                self.rest = &self.rest[ends.trailing_zeros() as usize / 8..];
+                return;
+            }
+            self.rest = &self.rest[block.len()..];
+            while let Some((block, rest)) = self.rest.split_first_chunk::<32>()
+                && block
+                    .iter()
+                    .fold(true, |plain, byte| plain & is_plain(*byte))
+            {
+                self.rest = rest;
+            }
         }
         self.skip_while(is_plain);
     }
@@ -241,6 +246,23 @@ impl Scanner<'_> {
     fn digits(&mut self) -> Option<()> {
         (self.skip_while(|byte| byte.is_ascii_digit()) > 0).then_some(())
     }
+}
+
+/// Whether a byte of a string stands for itself.
+fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte != b'"' && byte != b'\\'
+}
+
+/// The same of eight bytes, the first of them the lowest: the lowest bit that is set is the highest of the
+/// first byte that does not stand for itself. Above that one, bits may be set for others too.
+fn ends_of_plain_text(block: u64) -> u64 {
+    const ONE_EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let below = |bytes: u64, limit: u8| {
+        // A byte that is less borrows from the next, and so sets its own highest bit.
+        bytes.wrapping_sub(ONE_EACH * u64::from(limit)) & !bytes
+    };
+    let is = |byte: u8| below(block ^ (ONE_EACH * u64::from(byte)), 1);
+    (below(block, b' ') | is(b'"') | is(b'\\')) & (ONE_EACH << 7)
 }
 
 #[cfg(test)]
@@ -287,6 +309,22 @@ mod tests {
             assert!(is_document(text("é\\n").as_bytes()), "{before}");
             for wrong in ["\u{1}", "\n", "\\x", "\"", "\\u12"] {
                 assert!(!is_document(text(wrong).as_bytes()), "{before} {wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_byte_that_does_not_stand_for_itself_is_found_among_eight() {
+        for place in 0..8 {
+            for byte in 0..=u8::MAX {
+                for around in [*b"abcdefgh", [0xc3; 8], [b'!'; 8], [b'#'; 8], [b']'; 8]] {
+                    let mut block = around;
+                    block[place] = byte;
+                    let first = block.iter().position(|byte| !is_plain(*byte));
+                    let ends = ends_of_plain_text(u64::from_le_bytes(block));
+                    let found = (ends != 0).then(|| ends.trailing_zeros() as usize / 8);
+                    assert_eq!(found, first, "{block:?}");
+                }
             }
         }
     }
