@@ -376,12 +376,8 @@ impl<B: Branches> Running<B> {
 
 impl<B: Branches> Drop for Running<B> {
     fn drop(&mut self) {
-        // Most gathers end with none, and another set would have to be made to take them out.
-        if self.calls.is_empty() {
-            return;
-        }
-        for slot in std::mem::take(&mut self.calls) {
-            if let Some(call) = slot.call {
+        for slot in self.calls.iter_mut() {
+            if let Some(call) = slot.call.take() {
                 self.branches.linger(slot.branch, call);
             }
         }
