@@ -234,7 +234,7 @@ impl UpstreamSettings {
     /// header of every call.
     ///
     /// reqwest makes a URL of text twice more for each call, and the pool of its connections reads host and
-    /// port a byte at a time: those of an address are a tenth of the instructions of a gather of two.
+    /// port a byte at a time: those of an address were 9 % of the instructions of a gather of two.
     #[must_use]
     pub fn target_base(&self) -> Url {
         let mut url = self.url.clone();
