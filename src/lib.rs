@@ -19,11 +19,12 @@
 //! | [`app`] | the composition root: binds, builds the snapshot, runs until told to stop | server, http, telemetry, mock, upstream, names, readiness, config, metrics |
 //! | [`http`] | URLs, layers, limiter, handlers, wire types, status codes | client, upstream, gather, names, trust, readiness, config, metrics |
 //! | [`gather`] | policy, tally, driver: no I/O of its own, nothing of HTTP | |
-//! | [`upstream`] | clients of each upstream, permits, one call | names, trust, config, metrics |
+//! | [`upstream`] | connections of each upstream, permits, one call | frames, names, trust, config, metrics |
 //! | [`client`] | who the client is | config |
 //! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather |
-//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, names, trust, config, metrics |
+//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, frames, names, trust, config, metrics |
 //! | [`readiness`] | where the process is in its life, and by when a drain must be over | |
+//! | [`frames`] | the frames of HTTP/2, told apart | |
 //! | [`names`] | names to addresses, without the C library | |
 //! | [`trust`] | whom we trust over TLS | config |
 //! | [`telemetry`] | logs, the admin listener, metrics as text | readiness, config, metrics |
@@ -37,6 +38,7 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod frames;
 pub mod gather;
 pub mod http;
 pub mod metrics;

@@ -5,7 +5,6 @@ mod activity;
 mod connections;
 mod descriptors;
 mod drain;
-mod frames;
 mod incidents;
 mod listener;
 mod proxy_protocol;

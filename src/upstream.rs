@@ -3,36 +3,46 @@
 //!
 //! What a reply is worth to a gather, and what a client is told, is decided elsewhere.
 
+mod addresses;
 mod body;
 mod buffers;
 mod call;
-mod clients;
+mod complaints;
+mod connections;
+mod dial;
+mod exchange;
 mod failure;
+mod http1;
+mod http2;
 mod json;
-mod lookup;
 mod permits;
+mod request;
+mod stream;
 
 use std::sync::Arc;
 
-use ::http::HeaderMap;
-use ::http::header::{ACCEPT, ACCEPT_ENCODING, HOST, HeaderValue, USER_AGENT};
 use tokio_util::task::TaskTracker;
 
 pub use self::buffers::{Buffers, Reservation, Share};
-pub use self::call::{Call, Reply, Request};
-use self::clients::Clients;
+pub use self::call::{Call, Reply};
+use self::complaints::Complaints;
+use self::connections::Connections;
+use self::failure::Broken;
 pub use self::failure::{Failure, Kind};
 pub use self::json::is_document;
-use self::lookup::Lookup;
 pub use self::permits::Permit;
 use self::permits::Permits;
+pub use self::request::Request;
+use self::request::Template;
 use crate::config::{Problem, UpstreamSettings};
 use crate::metrics::{Metrics, UpstreamMetrics};
 use crate::names::Names;
 use crate::trust::fingerprint;
 
-/// Usual headers of a call besides the fixed ones.
-const HEADERS_OF_A_CALL: usize = 6;
+/// Bytes of a reply's head, over either protocol.
+const MAX_HEAD: usize = 128 * 1024;
+/// Interim replies (1xx) before a reply.
+const MAX_INTERIM: usize = 32;
 
 /// What every upstream of one process shares, across reloads.
 #[derive(Clone)]
@@ -52,9 +62,9 @@ pub struct Upstream {
     settings: UpstreamSettings,
     /// Changes with its certificate authorities.
     authorities: Option<u64>,
-    /// Sent with every call.
-    headers: HeaderMap,
-    clients: Clients,
+    template: Template,
+    connections: Arc<Connections>,
+    complaints: Complaints,
     permits: Permits,
     metrics: Arc<UpstreamMetrics>,
     common: Common,
@@ -67,14 +77,11 @@ impl Upstream {
     /// When its certificate authorities cannot be read.
     pub fn new(settings: &UpstreamSettings, common: Common) -> Result<Arc<Self>, Problem> {
         let metrics = common.metrics.upstream(&settings.name, &Kind::NAMES);
-        let lookup = Lookup {
-            url: settings.url.clone(),
-            names: common.names.clone(),
-            metrics: metrics.clone(),
-        };
+        let names = common.names.clone();
         Ok(Arc::new(Self {
-            headers: fixed_headers(settings),
-            clients: Clients::new(settings, lookup)?,
+            template: Template::new(settings),
+            connections: Connections::new(settings, names, metrics.clone())?,
+            complaints: Complaints::default(),
             permits: Permits::new(settings.max_calls, settings.max_wait),
             metrics,
             authorities: authorities(settings),
@@ -112,28 +119,4 @@ impl Upstream {
 fn authorities(settings: &UpstreamSettings) -> Option<u64> {
     let is_secure = settings.url.scheme() == "https";
     is_secure.then(|| fingerprint(&settings.ca)).flatten()
-}
-
-/// What every call to this upstream carries besides its own headers (contract, section 3).
-fn fixed_headers(settings: &UpstreamSettings) -> HeaderMap {
-    let agent = concat!("gatherd/", env!("CARGO_PKG_VERSION"));
-    let ours = [
-        (ACCEPT, HeaderValue::from_static("application/json")),
-        (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
-        (USER_AGENT, HeaderValue::from_static(agent)),
-    ];
-    // HTTP/2 has it in the URLs.
-    let host = settings.is_http1().then(|| {
-        let host = HeaderValue::from_str(settings.url.authority());
-        (
-            HOST,
-            host.expect("the host of a URL is made ASCII when it is read"),
-        )
-    });
-    // Room for those of a call too, so that its copy need not grow.
-    let mut headers =
-        HeaderMap::with_capacity(ours.len() + settings.headers.len() + HEADERS_OF_A_CALL);
-    headers.extend(host);
-    headers.extend(ours.into_iter().chain(settings.headers.iter().cloned()));
-    headers
 }

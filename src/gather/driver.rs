@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::tally::Tally;
@@ -106,7 +107,8 @@ pub async fn run<B: Branches>(
             // Outcomes first: one that is there in the same wake as the deadline counts.
             biased;
             Some((branch, result)) = gather.running.calls.next() => gather.outcome(branch, result),
-            () = &mut timer => gather.tick(timer.deadline()),
+            // Calls that read much use up what a task may do in one turn; the deadline is not theirs to use.
+            () = unconstrained(&mut timer) => gather.tick(timer.deadline()),
         };
         if let Some(verdict) = verdict {
             break verdict;
@@ -284,7 +286,7 @@ impl<'a, B: Branches> Open<'a, B> {
 
     /// An outcome that is there already, past what cooperative scheduling would hold back.
     fn ready_outcome(&mut self) -> Option<Option<Done<B>>> {
-        tokio::task::unconstrained(self.running.calls.next()).now_or_never()
+        unconstrained(self.running.calls.next()).now_or_never()
     }
 
     /// Starts what has not started; a branch that is held back waits for a failure of another.

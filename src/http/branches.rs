@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ::http::HeaderValue;
+use bytes::Bytes;
 use tokio::time::Instant;
+use url::Position;
 
 use super::context::{Context, X_REQUEST_ID, apart};
 use super::in_flight::ClientHold;
@@ -134,7 +136,7 @@ fn request(
         headers.extend(values.map(|value| (name.clone(), apart(value))));
     }
     Ok(Request {
-        url,
+        target: Bytes::copy_from_slice(url[Position::BeforePath..Position::AfterQuery].as_bytes()),
         headers,
         select: settings.select.clone(),
         deadline: parameters.deadline,

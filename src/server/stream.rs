@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::{Activity, Overdue, Protocol, Timeouts};
 use super::connections::{Connections, Counted, Place};
-use super::frames::Frames;
+use crate::frames::Frames;
 use crate::metrics::Ending;
 
 /// A TCP connection with its place in the table.

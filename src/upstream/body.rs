@@ -1,114 +1,114 @@
-//! Reads the body of one reply: counted while it streams, discarded once nobody wants it.
+//! The body of one reply as it comes in: counted, bounded, and discarded once nobody wants it.
 
-use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
 
 use super::call::Progress;
-use super::clients::Response;
-use super::{Failure, Kind, Reservation};
+use super::{Kind, Reservation};
 
-/// A chunk shares the buffer that its connection reads into, which has 8 KB and more. One of so few bytes
-/// is copied, so that while a gather waits for others, it holds about what it is counted to hold.
-const SMALL: usize = 4 * 1024;
+/// The most that is read of a body that counts for nothing, so that its connection survives.
+const MOST_REFUSED: usize = 64 * 1024;
 
-/// Reads a body to its end, at most `most` bytes of it, into an account that holds nothing yet.
-pub(super) async fn read(
-    response: &mut Response,
+/// The body of a reply. Holds exactly the bytes that its reservation counts.
+#[derive(Debug)]
+pub(super) struct ReplyBody {
+    bytes: Vec<u8>,
+    /// Bytes that came, those that were discarded included.
+    came: usize,
     most: usize,
+    is_refused: bool,
     reservation: Reservation,
-    progress: &Progress,
-) -> Result<(Bytes, Reservation), Failure> {
-    let status = response.status().as_u16();
-    let fail = |kind| Failure::after(kind, status);
-    let announced = response.content_length().unwrap_or(0);
-    if announced > most as u64 {
-        return Err(fail(Kind::TooLarge));
-    }
-    let mut held = Held::new(reservation);
-    let mut total = 0;
-    while let Some(chunk) = response.chunk().await.map_err(fail)? {
-        total += chunk.len();
-        if total > most {
-            return Err(fail(Kind::TooLarge));
-        }
-        if progress.is_unwanted() {
-            held.clear();
-        } else if !held.push(chunk, announced) {
-            return Err(fail(Kind::Overloaded));
-        }
-    }
-    Ok((held.body(), held.reservation))
+    progress: Arc<Progress>,
 }
 
-/// Bytes read so far: one chunk as it came, or several put together.
-struct Held {
-    first: Bytes,
-    joined: BytesMut,
-    reservation: Reservation,
-}
-
-impl Held {
-    fn new(reservation: Reservation) -> Self {
+impl ReplyBody {
+    /// A body of at most `most` bytes, of which none have come, with an account that holds nothing.
+    pub(super) fn new(most: usize, reservation: Reservation, progress: Arc<Progress>) -> Self {
         Self {
-            first: Bytes::new(),
-            joined: BytesMut::new(),
+            bytes: Vec::new(),
+            came: 0,
+            most,
+            is_refused: false,
             reservation,
+            progress,
         }
     }
 
-    /// False when there is no room for the chunk.
-    fn push(&mut self, chunk: Bytes, announced: u64) -> bool {
-        if !self.reservation.grow(chunk.len()) {
-            return false;
-        }
-        if self.first.is_empty() && self.joined.is_empty() {
-            self.first = if chunk.len() > SMALL {
-                chunk
-            } else {
-                Bytes::copy_from_slice(&chunk)
-            };
-        } else {
-            if self.joined.is_empty() {
-                self.joined.reserve(usize::try_from(announced).unwrap_or(0));
-                self.joined
-                    .extend_from_slice(&std::mem::take(&mut self.first));
+    /// What comes from now on counts for nothing; 64 KiB of it are read.
+    pub(super) fn refuse(&mut self) {
+        self.is_refused = true;
+        self.most = MOST_REFUSED;
+        self.discard();
+    }
+
+    /// Its head announces `length` bytes.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`] when those are too many.
+    pub(super) fn expect(&mut self, length: u64) -> Result<(), Kind> {
+        match usize::try_from(length) {
+            Ok(length) if length <= self.most => {
+                if self.is_wanted() {
+                    self.bytes.reserve_exact(length);
+                }
+                Ok(())
             }
-            self.joined.extend_from_slice(&chunk);
+            _ => Err(Kind::TooLarge),
         }
-        true
     }
 
-    fn clear(&mut self) {
-        self.first = Bytes::new();
-        self.joined = BytesMut::new();
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`] over the most, [`Kind::Overloaded`] when there is no room for them.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Kind> {
+        self.account(bytes.len())?;
+        if self.is_wanted() {
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Room for the next `length` bytes at most, to be read into; [`Self::filled`] says how many came.
+    pub(super) fn room(&mut self, length: usize) -> impl BufMut + '_ {
+        (&mut self.bytes).limit(length)
+    }
+
+    /// So many bytes came into the room.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub(super) fn filled(&mut self, length: usize) -> Result<(), Kind> {
+        self.account(length)
+    }
+
+    fn account(&mut self, more: usize) -> Result<(), Kind> {
+        self.came = self.came.saturating_add(more);
+        if self.came > self.most {
+            return Err(Kind::TooLarge);
+        }
+        if !self.is_wanted() {
+            self.discard();
+        } else if !self.reservation.grow(more) {
+            return Err(Kind::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Whether its bytes are of use to anybody.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.is_refused && !self.progress.is_unwanted()
+    }
+
+    fn discard(&mut self) {
+        self.bytes = Vec::new();
         self.reservation.clear();
     }
 
-    fn body(&mut self) -> Bytes {
-        if self.joined.is_empty() {
-            std::mem::take(&mut self.first)
-        } else {
-            std::mem::take(&mut self.joined).freeze()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::buffers::Buffers;
-    use super::*;
-    use crate::metrics::Metrics;
-
-    #[test]
-    fn a_small_body_leaves_the_buffer_it_came_in_and_a_large_one_is_not_copied() {
-        let buffers = Buffers::new(1 << 20, Metrics::new().load.clone());
-        for (length, is_copied) in [(1, true), (SMALL, true), (SMALL + 1, false)] {
-            let came = Bytes::from(vec![b'1'; length]);
-            let mut held = Held::new(Reservation::new(&buffers, None));
-            assert!(held.push(came.clone(), 0));
-            let body = held.body();
-            assert_eq!(body, came);
-            assert_eq!(body.as_ptr() != came.as_ptr(), is_copied, "{length}");
-            assert_eq!(buffers.held(), length);
-        }
+    /// The whole body, and the account of its bytes.
+    pub(super) fn into_parts(self) -> (Bytes, Reservation) {
+        // Without what a body of unknown length has reserved for more.
+        (Bytes::from(self.bytes.into_boxed_slice()), self.reservation)
     }
 }

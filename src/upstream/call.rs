@@ -1,4 +1,4 @@
-//! One call: a permit, one HTTP exchange (two when a kept connection had died), a checked reply.
+//! One call: a permit, one HTTP exchange (two when the first was not processed), a checked reply.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,36 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, Method, StatusCode};
+use ::http::StatusCode;
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
-use url::Url;
+use tokio::time::timeout;
 
-use super::clients::{Connection, Response};
+use super::body::ReplyBody;
+use super::connections::{Lease, Wish};
+use super::exchange::Exchange;
+use super::failure::Again;
 use super::permits::Permit;
-use super::{Failure, Kind, Reservation, Share, Upstream, body, json};
+use super::request::Request;
+use super::{Broken, Failure, Kind, Reservation, Upstream, json};
 use crate::metrics::{CallState, Limit, StagedCall};
-
-/// The remaining milliseconds, for upstreams that would give up in time.
-/// Source: Envoy's HTTP header documentation, `x-envoy-expected-rq-timeout-ms`.
-const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
-/// The most that is read of a body which is not wanted, so that its connection survives.
-const MOST_UNWANTED: usize = 64 * 1024;
-
-/// What one call asks for.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The whole URL, made by the route's target.
-    pub url: Url,
-    /// What it carries besides what every call to the upstream carries.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// RFC 6901 pointer to the part of the reply's body that counts.
-    pub select: Option<Arc<str>>,
-    /// When the reply is of no use any more; only told to the upstream, kept by the gather.
-    pub deadline: Instant,
-    /// What its client holds, where the limits of one client hold.
-    pub share: Option<Arc<Share>>,
-}
 
 /// What a call gave: a body that is one JSON document.
 #[derive(Debug)]
@@ -124,31 +106,29 @@ impl Upstream {
                 permit
             }
         };
-        let mut response = self.exchange(&request).await?;
-        let status = response.status();
-        if !is_success(status) {
-            self.drain(response, permit);
-            return Err(Failure::after(Kind::Status, status.as_u16()));
-        }
-        let most = self.settings.max_response;
-        let account = Reservation::new(&self.common.buffers, request.share.as_ref());
-        let read = body::read(&mut response, most, account, &progress);
-        let refused = |failure: &Failure| {
-            if failure.kind == Kind::Overloaded {
-                self.common.metrics.edge.refused(Limit::MaxBuffered);
-            }
+        let new_body = || {
+            let account = Reservation::new(&self.common.buffers, request.share.as_ref());
+            ReplyBody::new(self.settings.max_response, account, progress.clone())
         };
-        let (body, reservation) = read.await.inspect_err(refused)?;
-        // Nobody waits for what was discarded, so it is not checked.
-        if progress.is_unwanted() {
-            return Ok(Reply {
-                body,
-                status: status.as_u16(),
-                reservation,
-            });
+        let result = self.exchange(&request, new_body).await;
+        let (status, mut exchange, mut body) = result.map_err(|broken| self.fail(&broken, None))?;
+        if !is_success(status) {
+            self.drain(exchange, body, permit);
+            let because = format_args!("status {}", status.as_u16());
+            return Err(self.fail(&Broken::new(Kind::Status, because), Some(status)));
         }
-        let body = checked(body, request.select.as_deref())
-            .ok_or(Failure::after(Kind::InvalidBody, status.as_u16()))?;
+        let rest = exchange.rest(&mut body).await;
+        rest.map_err(|broken| self.fail(&broken, Some(status)))?;
+        exchange.finish(&self.connections);
+        let (body, reservation) = body.into_parts();
+        let body = if progress.is_unwanted() {
+            // Nobody waits for what was discarded, so it is not checked.
+            body
+        } else {
+            let invalid = || Broken::new(Kind::InvalidBody, "the body is not one JSON document");
+            checked(body, request.select.as_deref())
+                .ok_or_else(|| self.fail(&invalid(), Some(status)))?
+        };
         Ok(Reply {
             body,
             status: status.as_u16(),
@@ -156,62 +136,98 @@ impl Upstream {
         })
     }
 
-    /// Sends the request until a head comes: once more when a connection that had served before
-    /// ended instead.
-    async fn exchange(&self, request: &Request) -> Result<Response, Failure> {
-        let send = |connection| {
+    /// Sends the request until the head of a reply comes: once more when the upstream has not processed
+    /// it, or when a kept connection ended instead.
+    async fn exchange(
+        &self,
+        request: &Request,
+        new_body: impl Fn() -> ReplyBody,
+    ) -> Result<(StatusCode, Exchange, ReplyBody), Broken> {
+        let mut wish = Wish::default();
+        loop {
+            let lease = self.connections.get(&wish).await?;
+            let elsewhere = lease.elsewhere();
             self.metrics.requests.inc();
-            self.clients.send(|| self.http_request(request), connection)
-        };
-        match send(Connection::Any).await {
-            Err(failure) if failure.on_kept_connection => {
-                self.metrics.retries.inc();
-                send(Connection::New).await
+            let mut body = new_body();
+            let head = async {
+                let mut exchange = Exchange::send(lease, &self.template, request).await?;
+                let status = exchange.head(&mut body).await?;
+                Ok((status, exchange))
+            };
+            let broken: Broken = match head.await {
+                Ok((status, exchange)) => return Ok((status, exchange, body)),
+                Err(broken) => broken,
+            };
+            match broken.again {
+                Again::Http1 => self.connections.wants_http1(),
+                Again::Elsewhere => {}
+                Again::No => {
+                    self.note_broken(&broken, &elsewhere);
+                    return Err(broken);
+                }
             }
-            result => result,
+            if wish.is_fresh {
+                self.note_broken(&broken, &elsewhere);
+                return Err(broken);
+            }
+            self.metrics.retries.inc();
+            wish = elsewhere;
         }
-        .map_err(|failure| Failure::of(failure.kind))
     }
 
-    fn http_request(&self, request: &Request) -> reqwest::Request {
-        let mut http_request = reqwest::Request::new(Method::GET, request.url.clone());
-        let remaining = request
-            .deadline
-            .saturating_duration_since(Instant::now())
-            .as_millis();
-        let headers = http_request.headers_mut();
-        headers.clone_from(&self.headers);
-        headers.extend(request.headers.iter().cloned());
-        headers.insert(
-            EXPECTED_TIMEOUT,
-            HeaderValue::from(u64::try_from(remaining).unwrap_or(u64::MAX)),
-        );
-        http_request
+    /// Notes what broke against the address that it broke on.
+    fn note_broken(&self, broken: &Broken, elsewhere: &Wish) {
+        if let (Kind::Reset | Kind::Tls | Kind::Protocol, Some(address)) =
+            (broken.kind, &elsewhere.avoid)
+        {
+            self.connections.broke(address);
+        }
+    }
+
+    /// The failure of a call, of which the log is told.
+    fn fail(&self, broken: &Broken, status: Option<StatusCode>) -> Failure {
+        if broken.kind == Kind::Overloaded {
+            self.common.metrics.edge.refused(Limit::MaxBuffered);
+        }
+        self.complaints.tell(&self.settings.name, broken);
+        Failure {
+            kind: broken.kind,
+            status: status.map(|status| status.as_u16()),
+        }
     }
 
     /// Reads a short body that counts for nothing, so that its connection survives.
-    fn drain(self: &Arc<Self>, mut response: Response, permit: Permit) {
-        let linger = self.settings.linger;
+    fn drain(self: &Arc<Self>, mut exchange: Exchange, mut body: ReplyBody, permit: Permit) {
+        let this = self.clone();
         let counted = self.metrics.lingering();
         self.common.lingering.spawn(async move {
-            let mut left = MOST_UNWANTED;
-            let read_to_the_end = async {
-                while let Ok(Some(chunk)) = response.chunk().await {
-                    left = left.saturating_sub(chunk.len());
-                    if left == 0 {
-                        break;
-                    }
-                }
-            };
-            // Over the limit or the time, the connection is closed instead.
-            let _ = timeout(linger, read_to_the_end).await;
+            // Over its size or the time, the connection is closed instead.
+            let rest = timeout(this.settings.linger, exchange.rest(&mut body)).await;
+            if let Ok(Ok(())) = rest {
+                exchange.finish(&this.connections);
+            }
             drop((permit, counted));
         });
     }
 }
 
+impl Lease {
+    /// What a second try may have.
+    fn elsewhere(&self) -> Wish {
+        let (address, except) = match self {
+            Self::Http1(connection, _) => (&connection.address, None),
+            Self::Http2(connection, _) => (&connection.address, Some(connection.clone())),
+        };
+        Wish {
+            is_fresh: true,
+            avoid: Some(address.clone()),
+            except,
+        }
+    }
+}
+
 /// 2xx with a body that may be JSON: not 204 and 205, which have none.
-fn is_success(status: StatusCode) -> bool {
+pub(super) fn is_success(status: StatusCode) -> bool {
     status.is_success() && status != StatusCode::NO_CONTENT && status != StatusCode::RESET_CONTENT
 }
 

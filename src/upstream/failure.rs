@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 /// The kinds of failure, as problems, logs and metrics name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,65 +102,84 @@ impl Failure {
     }
 }
 
-/// Where an error of the HTTP client falls.
-pub(super) fn classify(error: &reqwest::Error) -> Kind {
-    let inner = causes(error).find_map(kind_of);
-    if error.is_connect() {
-        // Whatever happened to TCP or a name is `connect`; what TLS says for itself is `tls`.
-        return if inner == Some(Kind::Tls) || ended_in_handshake(error) {
+/// Whether a request may be sent once more after its exchange ended without a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The upstream may have worked on it.
+    No,
+    /// The upstream has not processed it, or a kept connection ended before any byte of the reply.
+    Elsewhere,
+    /// The upstream wants HTTP/1.1 for it (RFC 9113 section 7, `HTTP_1_1_REQUIRED`).
+    Http1,
+}
+
+/// An exchange, or the opening of a connection, that ended without what it was for.
+#[derive(Clone, Debug)]
+pub(super) struct Broken {
+    /// Where it falls in the closed set.
+    pub(super) kind: Kind,
+    /// The cause, for the log.
+    pub(super) because: Arc<str>,
+    /// Whether the request may be sent once more.
+    pub(super) again: Again,
+}
+
+impl Broken {
+    /// A failure after which nothing is sent again.
+    pub(super) fn new(kind: Kind, because: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            because: because.to_string().into(),
+            again: Again::No,
+        }
+    }
+
+    /// A failure of a connection, by what its socket or TLS says.
+    pub(super) fn of_io(error: &io::Error) -> Self {
+        let kind = if is_tls(error) {
             Kind::Tls
         } else {
-            Kind::Connect
+            Kind::Reset
         };
+        Self::new(kind, causes_in_words(error))
     }
-    match inner {
-        Some(kind) => kind,
-        None if error.is_timeout() => Kind::Connect,
-        None => Kind::Protocol,
+
+    /// The same failure, after which the request may be sent again if `again` says so.
+    pub(super) fn again(self, again: Again) -> Self {
+        Self { again, ..self }
     }
 }
 
-/// Whether the upstream reset one HTTP/2 stream, while its connection lives on.
-pub(super) fn is_stream_reset(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        cause
-            .downcast_ref::<h2::Error>()
-            .is_some_and(h2::Error::is_reset)
-    })
-}
-
-/// Where an error of a TCP connect and TLS handshake made outside the HTTP client falls.
-pub(super) fn classify_handshake(error: &io::Error) -> Kind {
-    match causes(error).find_map(kind_of) {
-        Some(Kind::Tls | Kind::Reset) => Kind::Tls,
+/// Where an error of a TLS handshake falls. The peer that ends a TCP connection in the middle of the
+/// handshake does not speak TLS as it should.
+pub(super) fn handshake_kind(error: &io::Error) -> Kind {
+    use io::ErrorKind as Io;
+    match error.kind() {
+        _ if is_tls(error) => Kind::Tls,
+        Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe => {
+            Kind::Tls
+        }
         _ => Kind::Connect,
     }
 }
 
-/// Whether the peer ended a TCP connection that was there, in the middle of the TLS handshake.
-fn ended_in_handshake(error: &reqwest::Error) -> bool {
-    use io::ErrorKind as Io;
-    let ended = |cause: &(dyn Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| {
-            matches!(
-                error.kind(),
-                Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe
-            )
-        })
-    };
-    error.url().is_some_and(|url| url.scheme() == "https") && causes(error).any(ended)
+/// Whether TLS itself says no: an alert, a certificate, a record that is none.
+fn is_tls(error: &io::Error) -> bool {
+    causes(error).any(<dyn Error>::is::<rustls::Error>)
+}
+
+/// An error and its causes, as one line.
+pub(super) fn causes_in_words(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = causes(error).map(ToString::to_string).collect();
+    // An error that only wraps another says the same twice.
+    words.dedup();
+    words.join(": ")
 }
 
 /// The error and all that caused it, outermost first. An [`io::Error`] hides the error it wraps from
 /// [`Error::source`], so that is looked for too.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| cause_of(*error))
-}
-
-/// An error and its causes, as one line.
-pub(super) fn causes_in_words(error: &(dyn Error + 'static)) -> String {
-    let words: Vec<String> = causes(error).map(ToString::to_string).collect();
-    words.join(": ")
 }
 
 fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
@@ -169,57 +189,5 @@ fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'st
     {
         Some(wrapped) => Some(wrapped),
         None => error.source(),
-    }
-}
-
-fn kind_of(error: &(dyn Error + 'static)) -> Option<Kind> {
-    if error.is::<rustls::Error>() {
-        return Some(Kind::Tls);
-    }
-    if let Some(error) = error.downcast_ref::<h2::Error>() {
-        return http2_kind(error);
-    }
-    if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        return http1_kind(error);
-    }
-    error.downcast_ref::<io::Error>().and_then(io_kind)
-}
-
-fn http2_kind(error: &h2::Error) -> Option<Kind> {
-    match error.get_io() {
-        Some(error) => io_kind(error),
-        None if error.is_remote() => Some(Kind::Reset),
-        None => Some(Kind::Protocol),
-    }
-}
-
-fn http1_kind(error: &hyper::Error) -> Option<Kind> {
-    if error.is_parse() {
-        Some(Kind::Protocol)
-    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        Some(Kind::Reset)
-    } else {
-        None
-    }
-}
-
-fn io_kind(error: &io::Error) -> Option<Kind> {
-    use io::ErrorKind as Io;
-    match error.kind() {
-        // What an io::Error wraps knows better, and comes next in the chain.
-        _ if error
-            .get_ref()
-            .is_some_and(|inner| inner.is::<rustls::Error>()) =>
-        {
-            None
-        }
-        Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe | Io::NotConnected => {
-            Some(Kind::Reset)
-        }
-        Io::UnexpectedEof => Some(Kind::Reset),
-        // A peer that took nothing for `tcp_user_timeout`.
-        Io::TimedOut => Some(Kind::Reset),
-        Io::InvalidData | Io::InvalidInput => Some(Kind::Protocol),
-        _ => None,
     }
 }

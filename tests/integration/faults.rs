@@ -30,7 +30,7 @@ const FAULTS: &[(&str, &str, Option<&str>)] = &[
     ("hang/end", TIMEOUT, Some(TIMEOUT)),
     ("drip/1s", TIMEOUT, Some(TIMEOUT)),
     ("length/longer", TIMEOUT, Some(TIMEOUT)),
-    ("endless/1xx", TIMEOUT, None),
+    ("endless/1xx", PROTOCOL, None),
     ("reset/start", RESET, Some(RESET)),
     ("reset/head", RESET, None),
     ("reset/body", RESET, Some(RESET)),

@@ -17,9 +17,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::edge_client::tls;
 use crate::harness::{Answer, Service, client, soon};
 
-/// The short connection by which gatherd learns how many calls one of an HTTP/2 upstream carries.
-pub(crate) const DISCOVERY: u64 = 1;
-
 /// An upstream that does with each connection what the test says; gone when dropped.
 pub(crate) struct Raw {
     pub(crate) addr: SocketAddr,

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::harness::{Service, Upstream, client_builder, route, soon, until};
-use crate::lab::{DISCOVERY, PROTOCOLS};
+use crate::lab::PROTOCOLS;
 
 /// A `first` route whose second branch always loses.
 const RACE: &str = "[[routes]]\npath = \"/race\"\npolicy = \"first\"\nbranches = [\
@@ -31,7 +31,7 @@ async fn losers_are_read_to_their_end_so_that_their_connections_are_used_again()
     // A loser may still linger when the next ones start; fifty must not.
     let kept = connections_of_a_race("1", "2s").await;
     assert!(kept <= 25, "{kept} connections over HTTP/1.1");
-    assert_eq!(connections_of_a_race("2", "2s").await, DISCOVERY + 1);
+    assert_eq!(connections_of_a_race("2", "2s").await, 1);
     // What the above would be without.
     let dropped = connections_of_a_race("1", "0s").await;
     assert!(dropped > 40, "{dropped} connections without linger");

@@ -1,4 +1,4 @@
-//! Tells the frames of HTTP/2 apart as their bytes come in: those that make a request, and those that
+//! Tells the frames of HTTP/2 apart as their bytes come in: those of requests and replies, and those that
 //! only cost work. What they say is the HTTP library's affair.
 
 /// What a client begins HTTP/2 with (RFC 9113 section 3.4).
@@ -10,7 +10,7 @@ const HEAD: usize = 9;
 
 /// Where in its frames a connection is.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     state: State,
 }
 
@@ -33,8 +33,15 @@ impl Default for State {
 }
 
 impl Frames {
+    /// The frames that a server sends: they have no preface before them.
+    pub(crate) fn of_server() -> Self {
+        Self {
+            state: State::Head([0; HEAD], 0),
+        }
+    }
+
     /// How many of these bytes, the next ones of the connection, belong to frames that make no request.
-    pub(super) fn idle_bytes(&mut self, mut bytes: &[u8]) -> usize {
+    pub(crate) fn idle_bytes(&mut self, mut bytes: &[u8]) -> usize {
         let mut idle = 0;
         while let Some(first) = bytes.first() {
             let taken = match &mut self.state {

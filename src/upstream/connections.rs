@@ -1,0 +1,175 @@
+//! The connections of one upstream, and how a call gets one.
+//!
+//! A call takes a connection that is there, or waits: for one that another call gives back, or for one that
+//! is opened for it. Connections are opened in tasks of their own, so that none is lost when its call is,
+//! and as many as the waiting calls need: one for each over HTTP/1.1, one for many over HTTP/2. While it is
+//! not known what the upstream speaks, all wait for the first.
+
+mod pool;
+mod watch;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use self::pool::{Pool, Spoken, Waiting};
+use super::addresses::{Address, CallOn};
+use super::dial::{Connection, Dialer, Offer};
+use super::{Broken, Kind, http1, http2};
+use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
+use crate::metrics::UpstreamMetrics;
+use crate::names::Names;
+
+/// The most connections that are being opened at once: half of what servers keep in the queue of their
+/// listener (nginx: 511), and of `max_calls` as it is. Those behind wait, and most of a burst's find
+/// another's connection free before it is their turn.
+const MOST_DIALS: usize = 256;
+
+/// The connections of one upstream.
+pub(super) struct Connections {
+    settings: UpstreamSettings,
+    dialer: Dialer,
+    pool: Mutex<Pool>,
+}
+
+/// What one call may send its request on.
+#[derive(Debug)]
+pub(super) enum Lease {
+    /// A connection of its own.
+    Http1(http1::Connection, CallOn),
+    /// A place on a connection of many.
+    Http2(Arc<http2::Connection>, CallOn),
+}
+
+/// Which connections a call may have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
+    /// None that was kept over HTTP/1.1: where one had died, the others may have too.
+    pub(super) is_fresh: bool,
+    /// Not this address, if there is another.
+    pub(super) avoid: Option<Arc<Address>>,
+    /// Not this connection.
+    pub(super) except: Option<Arc<http2::Connection>>,
+}
+
+impl Connections {
+    /// None yet; they are opened when calls need them.
+    ///
+    /// # Errors
+    /// When the certificate authorities of the upstream cannot be read.
+    pub(super) fn new(
+        settings: &UpstreamSettings,
+        names: Names,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Result<Arc<Self>, Problem> {
+        let spoken = settings.is_http1().then_some(Spoken::Http1);
+        Ok(Arc::new(Self {
+            settings: settings.clone(),
+            dialer: Dialer::new(settings, names, metrics)?,
+            pool: Mutex::new(Pool::new(spoken)),
+        }))
+    }
+
+    /// A connection for one call.
+    ///
+    /// # Errors
+    /// When none can be opened.
+    pub(super) async fn get(self: &Arc<Self>, wish: &Wish) -> Result<Lease, Broken> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut pool = self.pool.lock();
+            let address = pool.addresses.choose(wish.avoid.as_ref());
+            if let Some(address) = &address
+                && let Some(lease) = pool.take(address, wish, &self.settings)
+            {
+                return Ok(lease);
+            }
+            pool.waiting.push_back(Waiting {
+                lease: sender,
+                since: Instant::now(),
+                address,
+                wish: wish.clone(),
+            });
+            self.dial_for_waiting(&mut pool);
+        }
+        let gone = |_| Err(Broken::new(Kind::Connect, "the upstream was taken away"));
+        receiver.await.unwrap_or_else(gone)
+    }
+
+    /// Takes back a connection that may carry another request.
+    pub(super) fn give(&self, connection: http1::Connection) {
+        if connection.born.elapsed() <= self.settings.max_connection_age {
+            self.pool.lock().give(connection);
+        }
+    }
+
+    /// A call to `address` broke, or its connection did.
+    pub(super) fn broke(&self, address: &Arc<Address>) {
+        self.pool.lock().addresses.broke(address);
+    }
+
+    /// The upstream wants HTTP/1.1 (RFC 9113 section 7): it gets nothing else from now on.
+    pub(super) fn wants_http1(&self) {
+        if self.settings.http == UpstreamHttp::Auto {
+            self.pool.lock().want_http1();
+        }
+    }
+
+    /// Opens as many connections as the waiting calls need.
+    fn dial_for_waiting(self: &Arc<Self>, pool: &mut Pool) {
+        while pool.dials < MOST_DIALS
+            && let Some(waiting) = pool.waiting.get(pool.waiting_for_dials())
+        {
+            let address = waiting.address.clone();
+            let offer = pool.offer();
+            pool.dials += 1;
+            tokio::spawn(self.clone().dial(address, offer));
+        }
+    }
+
+    async fn dial(self: Arc<Self>, first: Option<Arc<Address>>, offer: Offer) {
+        let opened = self.open(first.as_ref(), offer).await;
+        let mut pool = self.pool.lock();
+        let served = pool.calls_per_dial();
+        pool.dials -= 1;
+        pool.forget_those_who_left();
+        match opened {
+            Ok(connection) => {
+                pool.opened(connection, &self.settings);
+                watch::begin(&self, &mut pool);
+            }
+            Err(broken) => pool.failed(served, self.settings.connect_timeout, &broken),
+        }
+        self.dial_for_waiting(&mut pool);
+    }
+
+    /// Opens one connection, at `first` if it can be.
+    async fn open(&self, first: Option<&Arc<Address>>, offer: Offer) -> Result<Connection, Broken> {
+        let deadline = Instant::now() + self.settings.connect_timeout;
+        let resolved = tokio::time::timeout_at(deadline, self.resolve()).await;
+        let late = |_| {
+            Err(Broken::new(
+                Kind::Connect,
+                "the name servers did not answer within connect_timeout",
+            ))
+        };
+        resolved.unwrap_or_else(late)?;
+        let order = self.pool.lock().addresses.in_order(first);
+        let failed = |address: &Arc<Address>| self.pool.lock().addresses.cannot_connect(address);
+        self.dialer.connect(&order, offer, deadline, failed).await
+    }
+
+    /// Looks up where the upstream is now. What was known before goes on where that fails.
+    async fn resolve(&self) -> Result<(), Broken> {
+        let found = self.dialer.addresses().await;
+        let mut pool = self.pool.lock();
+        match found {
+            Ok(found) => pool.addresses.update(&found),
+            Err(broken) if pool.addresses.all().is_empty() => return Err(broken),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+}

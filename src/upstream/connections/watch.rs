@@ -1,0 +1,65 @@
+//! Looks after the connections of an upstream that have no call: closes those that are too old or that the
+//! upstream has closed, and hears of addresses that change.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::coop::unconstrained;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Connections;
+use super::pool::Pool;
+use crate::config::UpstreamSettings;
+
+/// How often it looks: a connection that the upstream closes is gone within a second.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Looks after the connections of `pool` from now on, until there is none.
+pub(super) fn begin(connections: &Arc<Connections>, pool: &mut Pool) {
+    if !std::mem::replace(&mut pool.is_watched, true) {
+        tokio::spawn(watch(Arc::downgrade(connections)));
+    }
+}
+
+async fn watch(connections: Weak<Connections>) {
+    let mut interval = interval(INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let Some(connections) = connections.upgrade() else {
+            return;
+        };
+        // What fails here is told by the call that meets it.
+        let _ = connections.resolve().await;
+        // Each look takes of what a task may do in one turn.
+        let sweep = async { connections.pool.lock().sweep(&connections.settings) };
+        if unconstrained(sweep).await {
+            return;
+        }
+    }
+}
+
+impl Pool {
+    /// Closes what is of no use. Says whether there is nothing left to look after.
+    fn sweep(&mut self, settings: &UpstreamSettings) -> bool {
+        let Self {
+            addresses,
+            idle,
+            http2,
+            ..
+        } = self;
+        idle.retain_mut(|it| {
+            it.born.elapsed() <= settings.max_connection_age
+                && it.idle_since.elapsed() <= settings.idle_timeout
+                && addresses.has(&it.address)
+                && it.is_open()
+        });
+        http2.retain(|it| {
+            it.is_good(settings) && !it.is_overdue(settings) && addresses.has(&it.address)
+        });
+        let is_unused = addresses.all().iter().all(|address| address.calls() == 0);
+        let is_over = is_unused && idle.is_empty() && http2.is_empty();
+        self.is_watched = !is_over;
+        is_over
+    }
+}
