@@ -230,3 +230,6 @@ impl Addresses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
