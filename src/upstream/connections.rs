@@ -100,8 +100,16 @@ impl Connections {
 
     /// Takes back a connection that may carry another request.
     pub(super) fn give(&self, connection: http1::Connection) {
-        if connection.born.elapsed() <= self.settings.max_connection_age {
+        if connection.is_young(connection.idle_since, &self.settings) {
             self.pool.lock().give(connection);
+        }
+    }
+
+    /// A call on `connection` is over: its place is for the first that waits.
+    pub(super) fn give_place(&self, connection: &Arc<http2::Connection>) {
+        let mut pool = self.pool.lock();
+        if !pool.waiting.is_empty() && connection.has_room(&self.settings) {
+            pool.share(connection, 1);
         }
     }
 

@@ -72,12 +72,15 @@ impl Exchange {
     /// Gives the connection back, if it may carry another request.
     pub(super) fn finish(self, connections: &Arc<Connections>) {
         self.call.address().succeeded();
-        if let Protocol::Http1(exchange) = self.protocol
-            && let Some(connection) = exchange.into_connection()
-        {
-            // Its address has one call less before it is handed on.
-            drop(self.call);
-            connections.give(connection);
+        // Its address has one call less before it is handed on.
+        drop(self.call);
+        match self.protocol {
+            Protocol::Http1(exchange) => {
+                if let Some(connection) = exchange.into_connection() {
+                    connections.give(connection);
+                }
+            }
+            Protocol::Http2(exchange) => connections.give_place(&exchange.into_connection()),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::body::ReplyBody;
 use super::failure::Again;
 use super::stream::Stream;
 use super::{Broken, Kind};
+use crate::config::UpstreamSettings;
 
 /// Bytes that are read at once where they are looked at first.
 const SCRATCH: usize = 16 * 1024;
@@ -39,8 +40,7 @@ pub(super) struct Connection {
     stream: Stream,
     /// Where it goes.
     pub(super) address: Arc<Address>,
-    /// When it was opened.
-    pub(super) born: Instant,
+    born: Instant,
     /// Since when it has no call.
     pub(super) idle_since: Instant,
     has_served: bool,
@@ -57,6 +57,12 @@ impl Connection {
             idle_since: now,
             has_served: false,
         }
+    }
+
+    /// Whether it is neither too old nor idle for too long to carry another request.
+    pub(super) fn is_young(&self, now: Instant, settings: &UpstreamSettings) -> bool {
+        now.duration_since(self.born) <= settings.max_connection_age
+            && now.duration_since(self.idle_since) <= settings.idle_timeout
     }
 
     /// Whether it can carry a request: nothing came behind the last reply, and nothing closed.

@@ -277,6 +277,11 @@ impl Exchange {
         self.state = State::Over;
         Ok(())
     }
+
+    /// The connection, on which it has no place any more.
+    pub(super) fn into_connection(self) -> Arc<Connection> {
+        self.connection.clone()
+    }
 }
 
 impl Drop for Exchange {

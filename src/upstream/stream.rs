@@ -23,11 +23,13 @@ impl Stream {
     /// Whether nothing has come and nothing has closed. The socket is asked, since what the runtime knows
     /// of it may be older than what the peer did.
     pub(super) fn is_quiet(&mut self) -> bool {
-        self.is_open() && {
-            let mut byte = [MaybeUninit::uninit()];
-            let peeked = SockRef::from(self.tcp()).peek(&mut byte);
-            peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        // Records that are no data, such as tickets, are taken first.
+        if matches!(self, Self::Tls(_)) && !self.is_open() {
+            return false;
         }
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = SockRef::from(self.tcp()).peek(&mut byte);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// The same by what the runtime knows already, without asking the socket. Over TLS, records that are

@@ -89,15 +89,14 @@ impl Pool {
         if wish.is_fresh {
             return None;
         }
+        let now = Instant::now();
         while let Some(position) = self
             .idle
             .iter()
             .rposition(|it| Arc::ptr_eq(&it.address, address))
         {
             let mut connection = self.idle.remove(position);
-            let is_young = connection.born.elapsed() <= settings.max_connection_age
-                && connection.idle_since.elapsed() <= settings.idle_timeout;
-            if is_young && connection.is_quiet() {
+            if connection.is_young(now, settings) && connection.is_quiet() {
                 return Some(Lease::Http1(connection, CallOn::new(address)));
             }
         }
@@ -120,17 +119,21 @@ impl Pool {
             Connection::Http2(connection) => {
                 connection.address.succeeded();
                 self.spoken = Some(Spoken::Http2(connection.most_calls()));
-                let mut places = connection.most_calls();
-                while places > 0
-                    && let Some(waiting) = self.waiting.pop_front()
-                {
-                    let call = CallOn::new(&connection.address);
-                    let lease = Lease::Http2(connection.clone(), call);
-                    places -= usize::from(waiting.lease.send(Ok(lease)).is_ok());
-                }
                 self.http2.retain(|it| it.is_good(settings));
-                self.http2.push(connection);
+                self.http2.push(connection.clone());
+                self.share(&connection, connection.most_calls());
             }
+        }
+    }
+
+    /// Gives so many places on a connection to calls that wait.
+    pub(super) fn share(&mut self, connection: &Arc<http2::Connection>, mut places: usize) {
+        while places > 0
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            let call = CallOn::new(&connection.address);
+            let lease = Lease::Http2(connection.clone(), call);
+            places -= usize::from(waiting.lease.send(Ok(lease)).is_ok());
         }
     }
 

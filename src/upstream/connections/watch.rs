@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Connections;
 use super::pool::Pool;
@@ -17,11 +17,18 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Looks after the connections of `pool` from now on, until there is none.
 pub(super) fn begin(connections: &Arc<Connections>, pool: &mut Pool) {
     if !std::mem::replace(&mut pool.is_watched, true) {
-        tokio::spawn(watch(Arc::downgrade(connections)));
+        let connections = Arc::downgrade(connections);
+        tokio::spawn(async move {
+            // A name server that does not answer holds up nothing but the look-up.
+            tokio::select! {
+                () = sweep(&connections) => {}
+                () = resolve(&connections) => {}
+            }
+        });
     }
 }
 
-async fn watch(connections: Weak<Connections>) {
+async fn sweep(connections: &Weak<Connections>) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -29,13 +36,22 @@ async fn watch(connections: Weak<Connections>) {
         let Some(connections) = connections.upgrade() else {
             return;
         };
-        // What fails here is told by the call that meets it.
-        let _ = connections.resolve().await;
         // Each look takes of what a task may do in one turn.
         let sweep = async { connections.pool.lock().sweep(&connections.settings) };
         if unconstrained(sweep).await {
             return;
         }
+    }
+}
+
+async fn resolve(connections: &Weak<Connections>) {
+    loop {
+        sleep(INTERVAL).await;
+        let Some(connections) = connections.upgrade() else {
+            return;
+        };
+        // What fails here is told by the call that meets it.
+        let _ = connections.resolve().await;
     }
 }
 
@@ -48,11 +64,9 @@ impl Pool {
             http2,
             ..
         } = self;
+        let now = Instant::now();
         idle.retain_mut(|it| {
-            it.born.elapsed() <= settings.max_connection_age
-                && it.idle_since.elapsed() <= settings.idle_timeout
-                && addresses.has(&it.address)
-                && it.is_open()
+            it.is_young(now, settings) && addresses.has(&it.address) && it.is_open()
         });
         http2.retain(|it| {
             it.is_good(settings) && !it.is_overdue(settings) && addresses.has(&it.address)
