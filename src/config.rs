@@ -41,7 +41,7 @@ pub use settings::{
     RouteSettings, ServerSettings, Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp,
     UpstreamSettings, WithoutRedis,
 };
-pub use target::{BadParameter, Target};
+pub use target::{BadParameter, Forwarded, Target};
 
 /// A configuration without problems.
 #[derive(Clone)]

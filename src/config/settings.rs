@@ -228,23 +228,6 @@ impl UpstreamSettings {
             UpstreamHttp::Http2 => false,
         }
     }
-
-    /// The URL that targets are joined to. Where neither TLS nor HTTP/2 needs them, it has a short name in
-    /// place of host and port: the upstream's resolver knows what its clients connect to, and `Host` is a
-    /// header of every call.
-    ///
-    /// reqwest makes a URL of text twice more for each call, and the pool of its connections reads host and
-    /// port a byte at a time: those of an address were 9 % of the instructions of a gather of two.
-    #[must_use]
-    pub fn target_base(&self) -> Url {
-        let mut url = self.url.clone();
-        if self.is_http1() && url.scheme() == "http" {
-            // Neither can fail in a URL that has a host.
-            let _ = url.set_port(None);
-            let _ = url.set_host(Some("u"));
-        }
-        url
-    }
 }
 
 /// `ca` of an upstream.

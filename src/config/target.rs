@@ -1,18 +1,20 @@
-//! What a branch asks its upstream for: the upstream's URL and a template, made into the URL of one
-//! call. Nothing of a request can choose the host, the scheme or the port, or climb out of the path.
+//! What a branch asks its upstream for: the path and query of the upstream's URL and a template, made into
+//! the target of one call. Nothing of a request can choose the host, the scheme or the port, or climb out
+//! of the path.
 
 use std::fmt;
 
+use bytes::Bytes;
 use url::Url;
 
 /// The target of a branch, parsed once from the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// The upstream's URL with everything of the template that no request changes.
-    base: Url,
+    /// Path and query with everything of the template, where no request changes the path.
+    fixed: Bytes,
     /// The whole path, when a parameter stands in it.
     path: Option<Path>,
-    /// The whole query, when a parameter stands in it.
+    /// The query, without parameters; none when there is none.
     query: Option<Vec<Piece>>,
 }
 
@@ -63,8 +65,8 @@ pub(super) enum BadTemplate {
 }
 
 impl Target {
-    /// Joins `template` to the upstream's `url`; without a template the URL is the target.
-    /// `parameters` are the names that the route's path has.
+    /// Joins `template` to the path of the upstream's `url`; without a template path and query of the URL
+    /// are the target. `parameters` are the names that the route's path has.
     ///
     /// # Errors
     /// When the template could leave its place or names what the route does not have.
@@ -75,11 +77,10 @@ impl Target {
     ) -> Result<Self, BadTemplate> {
         let mut base = url.clone();
         let Some(template) = template else {
-            return Ok(Self {
-                base,
-                path: None,
-                query: None,
-            });
+            let query = base
+                .query()
+                .map(|query| vec![Piece::Literal(query.to_owned())]);
+            return Ok(Self::of(&base, None, query));
         };
         if url.query().is_some() {
             return Err(BadTemplate::QueryInUrl);
@@ -92,62 +93,115 @@ impl Target {
         let prefix = url.path().trim_end_matches('/').to_owned();
         let segments = segments(path, parameters)?;
         let path = if segments.iter().flatten().any(Piece::is_parameter) {
+            let encoded =
+                |pieces: Vec<Piece>| pieces.into_iter().map(Piece::encoded_in_path).collect();
+            let segments = segments.into_iter().map(encoded).collect();
             Some(Path { prefix, segments })
         } else {
             base.set_path(&format!("{prefix}{path}"));
             None
         };
-        let pieces = query
-            .map(|query| query_pieces(query, parameters))
-            .transpose()?;
-        let query = match pieces {
-            Some(pieces) if pieces.iter().any(Piece::is_parameter) => Some(pieces),
-            _ => {
-                base.set_query(query);
-                None
-            }
-        };
-        Ok(Self { base, path, query })
+        let pieces = query.map(|query| query_pieces(query, parameters));
+        let pieces = pieces.transpose()?.map(|pieces| {
+            let encoded = pieces.into_iter().map(Piece::encoded_in_query);
+            encoded.collect::<Vec<_>>()
+        });
+        Ok(Self::of(&base, path, pieces))
     }
 
-    /// The URL of one call. `path` are the route's path parameters, percent-decoded; `query` the
-    /// forwarded query parameters, decoded.
+    fn of(base: &Url, path: Option<Path>, query: Option<Vec<Piece>>) -> Self {
+        let mut fixed = base.path().to_owned();
+        if let Some(pieces) = query
+            .iter()
+            .find(|pieces| !pieces.iter().any(Piece::is_parameter))
+        {
+            fixed.push('?');
+            fixed.extend(pieces.iter().map(Piece::literal));
+        }
+        Self {
+            fixed: fixed.into(),
+            path,
+            query,
+        }
+    }
+
+    /// The target of one call, in ASCII, beginning with a slash. `path` are the route's path parameters,
+    /// percent-decoded; `query` the forwarded query parameters, as they came.
     ///
     /// # Errors
     /// When a value would climb out of the template (`.` or `..`) or holds a control character.
-    pub fn url(&self, path: &[(&str, &str)], query: &[(&str, &str)]) -> Result<Url, BadParameter> {
-        let mut url = self.base.clone();
-        if let Some(template) = &self.path {
-            url.set_path(&template.expand(path)?);
+    pub fn path_and_query(
+        &self,
+        path: &[(&str, &str)],
+        query: &[Forwarded<'_>],
+    ) -> Result<Bytes, BadParameter> {
+        let has_parameters = self.query.iter().flatten().any(Piece::is_parameter);
+        if self.path.is_none() && !has_parameters && query.is_empty() {
+            return Ok(self.fixed.clone());
         }
-        if self.query.is_none() && query.is_empty() {
-            return Ok(url);
-        }
-        let mut text = match &self.query {
-            Some(pieces) => expand(pieces, path)?,
-            None => url.query().unwrap_or_default().to_owned(),
-        };
-        for (name, value) in query {
-            check_value(name, value)?;
-            if !text.is_empty() {
-                text.push('&');
+        let mut target = match &self.path {
+            Some(template) => template.expand(path)?,
+            None => {
+                let fixed = str::from_utf8(&self.fixed).unwrap_or_default();
+                let (path, _) = fixed.split_once('?').unwrap_or((fixed, ""));
+                path.to_owned()
             }
-            encode(name, &mut text);
-            text.push('=');
-            encode(value, &mut text);
+        };
+        // Where the query begins, if there is one.
+        let mut start = None;
+        if let Some(pieces) = &self.query {
+            target.push('?');
+            start = Some(target.len());
+            expand(pieces, path, &mut target)?;
         }
-        url.set_query(Some(&text));
-        Ok(url)
+        for forwarded in query {
+            forwarded.check()?;
+            match start {
+                None => target.push('?'),
+                Some(start) if target.len() > start => target.push('&'),
+                Some(_) => {}
+            }
+            start.get_or_insert(target.len());
+            forwarded.encode(&mut target);
+        }
+        Ok(target.into())
     }
 
     /// The names of query parameters that the URL or the template sets.
     pub(super) fn query_names(&self) -> Vec<String> {
-        let text = match &self.query {
-            Some(pieces) => pieces.iter().map(Piece::literal).collect(),
-            None => self.base.query().unwrap_or_default().to_owned(),
-        };
+        let text: String = self.query.iter().flatten().map(Piece::literal).collect();
         let names = url::form_urlencoded::parse(text.as_bytes());
         names.map(|(name, _)| name.into_owned()).collect()
+    }
+}
+
+/// A query parameter that is passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded<'a> {
+    /// Its name, as `forward_query` says it.
+    pub name: &'a str,
+    /// Name and value as they came, between two `&`.
+    pub raw: &'a str,
+}
+
+impl Forwarded<'_> {
+    fn check(&self) -> Result<(), BadParameter> {
+        let decoded = url::form_urlencoded::parse(self.raw.as_bytes());
+        decoded
+            .map(|(_, value)| value)
+            .try_for_each(|value| check_value(self.name, &value))
+    }
+
+    /// As it came, but for what has no place in a query (RFC 3986 section 3.4): that is percent-encoded,
+    /// so that it is decoded to the same bytes.
+    fn encode(&self, into: &mut String) {
+        for byte in self.raw.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte) {
+                into.push(char::from(byte));
+            } else {
+                push_encoded(byte, into);
+            }
+        }
     }
 }
 
@@ -156,7 +210,7 @@ impl Path {
         let mut path = self.prefix.clone();
         for segment in &self.segments {
             path.push('/');
-            path.push_str(&expand(segment, values)?);
+            expand(segment, values, &mut path)?;
             check_segment(segment, values)?;
         }
         Ok(path)
@@ -172,6 +226,33 @@ impl Piece {
         match self {
             Self::Literal(text) => text,
             Self::Parameter(_) => "",
+        }
+    }
+
+    /// A literal as a URL has it in its path: what has no place there is percent-encoded.
+    fn encoded_in_path(self) -> Self {
+        self.encoded(|url, literal| {
+            // Behind something else, since a dot alone would be taken for a step.
+            url.set_path(&format!("-{literal}"));
+            url.path().trim_start_matches("/-").to_owned()
+        })
+    }
+
+    /// The same in a query.
+    fn encoded_in_query(self) -> Self {
+        self.encoded(|url, literal| {
+            url.set_query(Some(literal));
+            url.query().unwrap_or_default().to_owned()
+        })
+    }
+
+    fn encoded(self, encode: impl Fn(&mut Url, &str) -> String) -> Self {
+        match self {
+            Self::Literal(literal) => {
+                let mut url = Url::parse("http://host/").expect("it is a URL");
+                Self::Literal(encode(&mut url, &literal))
+            }
+            Self::Parameter(_) => self,
         }
     }
 
@@ -274,11 +355,14 @@ fn pieces(mut text: &str, parameters: &[&str]) -> Result<Vec<Piece>, BadTemplate
     Ok(pieces)
 }
 
-fn expand(pieces: &[Piece], values: &[(&str, &str)]) -> Result<String, BadParameter> {
-    let mut text = String::new();
+fn expand(
+    pieces: &[Piece],
+    values: &[(&str, &str)],
+    into: &mut String,
+) -> Result<(), BadParameter> {
     for piece in pieces {
         match piece {
-            Piece::Literal(literal) => text.push_str(literal),
+            Piece::Literal(literal) => into.push_str(literal),
             Piece::Parameter(name) => {
                 let missing = || BadParameter {
                     name: name.clone(),
@@ -286,15 +370,14 @@ fn expand(pieces: &[Piece], values: &[(&str, &str)]) -> Result<String, BadParame
                 };
                 let value = value(name, values).ok_or_else(missing)?;
                 check_value(name, value)?;
-                encode(value, &mut text);
+                encode(value, into);
             }
         }
     }
-    Ok(text)
+    Ok(())
 }
 
-/// Refuses what would be `.` or `..` for `Url` (which takes `%2e` for a dot), or for an upstream that
-/// decodes slashes before it resolves dots.
+/// Refuses what would be `.` or `..` for an upstream that decodes dots and slashes before it resolves them.
 fn check_segment(segment: &[Piece], values: &[(&str, &str)]) -> Result<(), BadParameter> {
     let plain: String = segment.iter().map(|piece| piece.plain(values)).collect();
     if !plain
@@ -334,18 +417,20 @@ fn value<'a>(name: &str, values: &[(&str, &'a str)]) -> Option<&'a str> {
 
 /// Percent-encodes everything but unreserved characters (RFC 3986, section 2.3).
 fn encode(value: &str, into: &mut String) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));
         } else {
-            into.push('%');
-            into.push(DIGITS[usize::from(byte >> 4)]);
-            into.push(DIGITS[usize::from(byte & 15)]);
+            push_encoded(byte, into);
         }
     }
+}
+
+fn push_encoded(byte: u8, into: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    into.push('%');
+    into.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    into.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
 #[cfg(test)]

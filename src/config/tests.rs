@@ -5,7 +5,6 @@ use crate::gather::{Launch, Policy};
 
 mod broken;
 mod limits;
-mod upstreams;
 
 /// Everything that must be said, and two routes; tests append to it.
 const BASE: &str = r#"

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use ::http::HeaderValue;
-use bytes::Bytes;
 use tokio::time::Instant;
-use url::Position;
 
 use super::context::{Context, X_REQUEST_ID, apart};
 use super::in_flight::ClientHold;
@@ -124,9 +122,9 @@ fn request(
 ) -> Result<Request, ProblemDetails> {
     let (settings, _) = route.branch(branch);
     let query = parameters.query_for(settings)?;
-    let url = settings
+    let target = settings
         .target
-        .url(parameters.path(), &query)
+        .path_and_query(parameters.path(), &query)
         .map_err(|bad| ProblemDetails::bad_parameter(&bad.name, bad.reason))?;
     let mut headers = Vec::with_capacity(2 + settings.forward_headers.len());
     headers.push((X_REQUEST_ID, context.request_id.clone()));
@@ -136,7 +134,7 @@ fn request(
         headers.extend(values.map(|value| (name.clone(), apart(value))));
     }
     Ok(Request {
-        target: Bytes::copy_from_slice(url[Position::BeforePath..Position::AfterQuery].as_bytes()),
+        target,
         headers,
         select: settings.select.clone(),
         deadline: parameters.deadline,

@@ -12,15 +12,36 @@ use url::form_urlencoded;
 
 use super::context::Context;
 use super::problem::ProblemDetails;
-use crate::config::{BranchSettings, RouteSettings};
+use crate::config::{BranchSettings, Forwarded, RouteSettings};
 
 /// The parameters of one request, parsed.
 pub(super) struct Parameters<'a> {
     path: Vec<(&'a str, &'a str)>,
-    query: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    query: Vec<Pair<'a>>,
     pub(super) headers: &'a HeaderMap,
     /// The one instant that the whole gather goes by.
     pub(super) deadline: Instant,
+}
+
+/// One parameter of a query.
+struct Pair<'a> {
+    /// As it came.
+    raw: &'a str,
+    /// Decoded.
+    name: Cow<'a, str>,
+    value: Cow<'a, str>,
+}
+
+impl<'a> Pair<'a> {
+    /// Every one of `query`, in order.
+    fn all(query: &'a str) -> Vec<Self> {
+        let raw = query.split('&');
+        raw.filter_map(|raw| {
+            let (name, value) = form_urlencoded::parse(raw.as_bytes()).next()?;
+            Some(Self { raw, name, value })
+        })
+        .collect()
+    }
 }
 
 impl<'a> Parameters<'a> {
@@ -39,7 +60,7 @@ impl<'a> Parameters<'a> {
             .map_err(|_| ProblemDetails::bad_request("the path is not UTF-8"))?;
         refuse_dots(path)?;
         let query = parts.uri.query().unwrap_or("");
-        let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+        let query = Pair::all(query);
         let deadline = arrived + timeout(&query, route)?;
         Ok(Self {
             path: path.iter().collect(),
@@ -54,24 +75,24 @@ impl<'a> Parameters<'a> {
         &self.path
     }
 
-    /// The query parameters that `branch` passes on, decoded.
+    /// The query parameters that `branch` passes on.
     ///
     /// # Errors
     /// 400 for one that is there more than once: which of them counts is not ours to guess.
     pub(super) fn query_for<'b>(
         &'b self,
         branch: &'b BranchSettings,
-    ) -> Result<Vec<(&'b str, &'b str)>, ProblemDetails> {
+    ) -> Result<Vec<Forwarded<'b>>, ProblemDetails> {
         let mut forwarded = Vec::new();
         for name in &branch.forward_query {
-            let mut values = self
-                .query
-                .iter()
-                .filter(|(key, _)| key.as_ref() == name.as_ref());
-            if let Some((_, value)) = values.next() {
-                forwarded.push((name.as_ref(), value.as_ref()));
+            let mut pairs = self.query.iter().filter(|pair| *pair.name == **name);
+            if let Some(pair) = pairs.next() {
+                forwarded.push(Forwarded {
+                    name,
+                    raw: pair.raw,
+                });
             }
-            if values.next().is_some() {
+            if pairs.next().is_some() {
                 return Err(ProblemDetails::bad_parameter(name, "must not be repeated"));
             }
         }
@@ -92,15 +113,12 @@ fn refuse_dots(path: &RawPathParams) -> Result<(), ProblemDetails> {
 }
 
 /// What `?timeout=MS` says, or the route's own.
-fn timeout(
-    query: &[(Cow<'_, str>, Cow<'_, str>)],
-    route: &RouteSettings,
-) -> Result<Duration, ProblemDetails> {
-    let mut given = query.iter().filter(|(name, _)| name == "timeout");
-    let Some((_, value)) = given.next() else {
+fn timeout(query: &[Pair<'_>], route: &RouteSettings) -> Result<Duration, ProblemDetails> {
+    let mut given = query.iter().filter(|pair| pair.name == "timeout");
+    let Some(pair) = given.next() else {
         return Ok(route.timeout);
     };
-    let milliseconds = Some(value)
+    let milliseconds = Some(&pair.value)
         .filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|value| value.parse().ok())
         .map(Duration::from_millis);
