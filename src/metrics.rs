@@ -4,6 +4,7 @@
 //! is a few relaxed atomics and never a look-up. What a name has counted survives reloads, because
 //! the same name gives the same handles. Nothing is read or rendered here: [`crate::telemetry`] does.
 
+mod addresses;
 mod busiest;
 mod certificates;
 mod counts;
@@ -17,13 +18,13 @@ mod shared;
 mod upstreams;
 mod words;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
 use prometheus::proto::MetricFamily;
 
+pub use self::addresses::AddressCounts;
 pub use self::busiest::Busiest;
 pub use self::certificates::CertificateMetrics;
 pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
@@ -176,8 +177,6 @@ pub struct UpstreamLimits<'a> {
     pub name: &'a str,
     /// `max_calls`.
     pub max_calls: usize,
-    /// Where it is, when its URL has an address and not a name.
-    pub address: Option<IpAddr>,
 }
 
 /// As gauges have it.

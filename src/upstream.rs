@@ -117,6 +117,6 @@ impl Upstream {
 
 /// A number that changes with who vouches for the upstream over TLS.
 fn authorities(settings: &UpstreamSettings) -> Option<u64> {
-    let is_secure = settings.url.scheme() == "https";
+    let is_secure = settings.is_secure();
     is_secure.then(|| fingerprint(&settings.ca)).flatten()
 }

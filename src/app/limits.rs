@@ -1,9 +1,5 @@
 //! What of the settings the metrics show.
 
-use std::net::IpAddr;
-
-use url::{Host, Url};
-
 use crate::config::Settings;
 use crate::metrics::{Limits, RouteLimits, UpstreamLimits};
 use crate::upstream::Kind;
@@ -18,7 +14,6 @@ pub(super) fn limits(settings: &Settings) -> Limits<'_> {
     let upstreams = settings.upstreams.iter().map(|upstream| UpstreamLimits {
         name: &upstream.name,
         max_calls: upstream.max_calls,
-        address: address(&upstream.url),
     });
     Limits {
         max_connections: settings.server.max_connections,
@@ -28,14 +23,5 @@ pub(super) fn limits(settings: &Settings) -> Limits<'_> {
         shared_limit: settings.shared_limits.is_some(),
         kinds: &Kind::NAMES,
         upstreams: upstreams.collect(),
-    }
-}
-
-/// The address that stands in a URL, where no name does.
-fn address(url: &Url) -> Option<IpAddr> {
-    match url.host()? {
-        Host::Domain(_) => None,
-        Host::Ipv4(address) => Some(address.into()),
-        Host::Ipv6(address) => Some(address.into()),
     }
 }

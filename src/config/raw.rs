@@ -16,11 +16,13 @@ mod limits;
 mod route;
 mod tls;
 mod upstream;
+mod urls;
 
 pub(super) use limits::{Access, RateLimit, RouteRateLimit, SharedLimits};
 pub(super) use route::{Branch, Route};
 pub(super) use tls::{Acme, Pair, Tls};
 pub(super) use upstream::Upstream;
+pub(super) use urls::Urls;
 
 use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};
 use super::settings::{AccessLog, FailureStatus, HttpMode, LogFormat};

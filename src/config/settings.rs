@@ -194,8 +194,9 @@ pub struct MockSettings {
 pub struct UpstreamSettings {
     /// Its name in routes, logs and problems: `[a-z][a-z0-9_]*`.
     pub name: Arc<str>,
-    /// `http` or `https`, with a host, without user, password or fragment.
-    pub url: Url,
+    /// `http` or `https`, with a host, without user, password or fragment. At least one; they differ in
+    /// host and port only.
+    pub urls: Vec<Url>,
     /// Which certificate authorities vouch for it.
     pub ca: CertificateAuthorities,
     /// Which protocol it is spoken to in.
@@ -219,11 +220,23 @@ pub struct UpstreamSettings {
 }
 
 impl UpstreamSettings {
+    /// The first of its URLs: scheme, path and query are those of all.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.urls[0]
+    }
+
+    /// Whether it is called over TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.url().scheme() == "https"
+    }
+
     /// Whether it is spoken to in HTTP/1.1, without anything to find out.
     #[must_use]
     pub fn is_http1(&self) -> bool {
         match self.http {
-            UpstreamHttp::Auto => self.url.scheme() == "http",
+            UpstreamHttp::Auto => !self.is_secure(),
             UpstreamHttp::Http1 => true,
             UpstreamHttp::Http2 => false,
         }

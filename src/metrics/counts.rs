@@ -1,12 +1,12 @@
 //! Everything as it is at one moment, as numbers: what the status is made of.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Histogram;
 use prometheus::core::Metric;
 
+use super::addresses::AddressCounts;
 use super::make::SECONDS;
 
 /// What was counted, and what there is.
@@ -101,9 +101,10 @@ pub struct UpstreamCounts {
     pub retries: u64,
     /// Times of calls.
     pub durations: Durations,
-    /// What its name stands for, and for how long it has (an address always has); none where nothing
-    /// was looked up yet.
-    pub addresses: Option<(Vec<IpAddr>, Option<Duration>)>,
+    /// Its addresses; none while nothing was looked up.
+    pub addresses: Vec<AddressCounts>,
+    /// For how long its names have stood for them.
+    pub addresses_age: Option<Duration>,
 }
 
 impl RouteCounts {

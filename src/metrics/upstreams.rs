@@ -1,7 +1,6 @@
 //! What upstreams count: calls by what they are doing, their time, what became of branches.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
@@ -11,6 +10,7 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
+use super::addresses::{self, AddressCounts, Addresses};
 use super::counts::{Durations, UpstreamCounts};
 use super::{Held, UpstreamLimits, make, whole};
 
@@ -53,19 +53,8 @@ pub struct UpstreamMetrics {
     pub requests: IntCounter,
     /// Those that are a second try.
     pub retries: IntCounter,
-    resolved: LastResolved,
+    addresses: Addresses,
 }
-
-/// Where an upstream was last found.
-#[derive(Clone, Debug)]
-struct Resolved {
-    /// What its name stands for, in order.
-    addresses: Vec<IpAddr>,
-    /// Since when it has stood for them.
-    since: Instant,
-}
-
-type LastResolved = Arc<Mutex<Option<Resolved>>>;
 
 impl UpstreamMetrics {
     /// A call begins; it is counted until the value is dropped.
@@ -102,20 +91,9 @@ impl UpstreamMetrics {
         }
     }
 
-    /// Its name stands for `addresses` now.
-    pub fn resolved(&self, addresses: &[IpAddr]) {
-        let mut addresses = addresses.to_vec();
-        addresses.sort_unstable();
-        let mut resolved = self.resolved.lock();
-        if resolved
-            .as_ref()
-            .is_none_or(|before| before.addresses != addresses)
-        {
-            *resolved = Some(Resolved {
-                addresses,
-                since: Instant::now(),
-            });
-        }
+    /// Its addresses are these now. `is_looked_up` says whether a name stands for them.
+    pub fn addresses(&self, addresses: &[AddressCounts], is_looked_up: bool) {
+        self.addresses.show(addresses, is_looked_up);
     }
 }
 
@@ -155,7 +133,7 @@ pub(super) struct Vectors {
     branches: IntCounterVec,
     requests: IntCounterVec,
     retries: IntCounterVec,
-    resolved: Mutex<Vec<(Arc<str>, LastResolved)>>,
+    addresses: addresses::Vectors,
     configured: Mutex<Vec<Configured>>,
 }
 
@@ -164,8 +142,6 @@ pub(super) struct Vectors {
 struct Configured {
     name: Arc<str>,
     max_calls: usize,
-    /// From its URL; otherwise it is looked up.
-    address: Option<IpAddr>,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -173,9 +149,7 @@ impl Configured {
     fn counts(&self) -> UpstreamCounts {
         let metrics = &*self.metrics;
         let failed = metrics.failed.iter();
-        let resolved = metrics.resolved.lock().clone();
-        let resolved = resolved.map(|found| (found.addresses, Some(found.since.elapsed())));
-        let stated = self.address.map(|address| (vec![address], None));
+        let seen = metrics.addresses.seen();
         UpstreamCounts {
             name: self.name.clone(),
             max_calls: self.max_calls,
@@ -186,7 +160,8 @@ impl Configured {
             requests: metrics.requests.get(),
             retries: metrics.retries.get(),
             durations: Durations::of(&metrics.duration),
-            addresses: stated.or(resolved),
+            addresses_age: seen.age(),
+            addresses: seen.addresses,
         }
     }
 }
@@ -229,7 +204,7 @@ impl Vectors {
                 "gatherd_retries_total",
                 "Second tries after a kept connection had ended.",
             ),
-            resolved: Mutex::default(),
+            addresses: addresses::Vectors::new(registry),
             configured: Mutex::default(),
         }
     }
@@ -244,18 +219,8 @@ impl Vectors {
             failed: kinds.iter().map(|kind| (*kind, outcome(kind))).collect(),
             requests: self.requests.with_label_values(&[name]),
             retries: self.retries.with_label_values(&[name]),
-            resolved: self.resolved_of(name),
+            addresses: self.addresses.of(name),
         })
-    }
-
-    fn resolved_of(&self, name: &str) -> LastResolved {
-        let mut all = self.resolved.lock();
-        if let Some((_, known)) = all.iter().find(|(known, _)| &**known == name) {
-            return known.clone();
-        }
-        let new = LastResolved::default();
-        all.push((name.into(), new.clone()));
-        new
     }
 
     /// Shows these names and their `max_calls` from now on, and no others.
@@ -266,7 +231,6 @@ impl Vectors {
             Configured {
                 name: upstream.name.into(),
                 max_calls: upstream.max_calls,
-                address: upstream.address,
                 metrics: self.upstream(upstream.name, kinds),
             }
         });
@@ -279,9 +243,7 @@ impl Vectors {
         make::retain(&self.branches, keep);
         make::retain(&self.requests, keep);
         make::retain(&self.retries, keep);
-        self.resolved
-            .lock()
-            .retain(|(name, _)| upstreams.contains(&**name));
+        self.addresses.retain(&upstreams);
     }
 
     /// What each configured upstream has counted.

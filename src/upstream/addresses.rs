@@ -11,6 +11,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::metrics::AddressCounts;
+
 /// Calls in a row that break, after which an address is set aside.
 const MOST_BROKEN_IN_A_ROW: u32 = 3;
 /// How long an address is set aside at first; twice as long after each time that the one call fails.
@@ -54,7 +56,7 @@ impl Address {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// A call or a connect went well.
+    /// A call went well. That it can be connected to says little: what listens there may break every call.
     pub(super) fn succeeded(&self) {
         if self.broken.load(Ordering::Relaxed) > 0 {
             self.broken.store(0, Ordering::Relaxed);
@@ -71,6 +73,11 @@ impl Address {
             Some(aside) => aside.until <= now && self.calls() == 0,
             None => true,
         }
+    }
+
+    /// Whether it rests.
+    fn is_aside(&self, now: Instant) -> bool {
+        self.aside.lock().is_some_and(|aside| aside.until > now)
     }
 
     fn set_aside(&self, now: Instant) {
@@ -140,6 +147,17 @@ impl Addresses {
     /// Whether `address` is still one of them.
     pub(super) fn has(&self, address: &Arc<Address>) -> bool {
         self.known.iter().any(|known| Arc::ptr_eq(known, address))
+    }
+
+    /// Each of them for the metrics.
+    pub(super) fn counts(&self) -> Vec<AddressCounts> {
+        let now = Instant::now();
+        let count = |it: &Arc<Address>| AddressCounts {
+            address: it.socket,
+            calls: it.calls(),
+            is_aside: it.is_aside(now),
+        };
+        self.known.iter().map(count).collect()
     }
 
     /// All of them.
@@ -223,9 +241,12 @@ impl Addresses {
     fn set_aside(&self, address: &Arc<Address>) {
         let now = Instant::now();
         let is_other = |it: &&Arc<Address>| !Arc::ptr_eq(it, address);
-        let is_not_aside =
-            |it: &Arc<Address>| it.aside.lock().is_none_or(|aside| aside.until <= now);
-        if self.known.iter().filter(is_other).any(is_not_aside) {
+        if self
+            .known
+            .iter()
+            .filter(is_other)
+            .any(|it| !it.is_aside(now))
+        {
             address.set_aside(now);
         }
     }

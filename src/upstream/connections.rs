@@ -10,6 +10,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -32,6 +33,7 @@ pub(super) struct Connections {
     settings: UpstreamSettings,
     dialer: Dialer,
     pool: Mutex<Pool>,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 /// What one call may send its request on.
@@ -65,11 +67,17 @@ impl Connections {
         metrics: Arc<UpstreamMetrics>,
     ) -> Result<Arc<Self>, Problem> {
         let spoken = settings.is_http1().then_some(Spoken::Http1);
-        Ok(Arc::new(Self {
+        let connections = Self {
             settings: settings.clone(),
-            dialer: Dialer::new(settings, names, metrics)?,
+            dialer: Dialer::new(settings, names)?,
             pool: Mutex::new(Pool::new(spoken)),
-        }))
+            metrics,
+        };
+        // Without a name there is nothing to wait for.
+        if !connections.dialer.has_names() {
+            let _ = connections.resolve().now_or_never();
+        }
+        Ok(Arc::new(connections))
     }
 
     /// A connection for one call.
@@ -115,7 +123,9 @@ impl Connections {
 
     /// A call to `address` broke, or its connection did.
     pub(super) fn broke(&self, address: &Arc<Address>) {
-        self.pool.lock().addresses.broke(address);
+        let pool = self.pool.lock();
+        pool.addresses.broke(address);
+        self.show(&pool);
     }
 
     /// The upstream wants HTTP/1.1 (RFC 9113 section 7): it gets nothing else from now on.
@@ -165,7 +175,11 @@ impl Connections {
         };
         resolved.unwrap_or_else(late)?;
         let order = self.pool.lock().addresses.in_order(first);
-        let failed = |address: &Arc<Address>| self.pool.lock().addresses.cannot_connect(address);
+        let failed = |address: &Arc<Address>| {
+            let pool = self.pool.lock();
+            pool.addresses.cannot_connect(address);
+            self.show(&pool);
+        };
         self.dialer.connect(&order, offer, deadline, failed).await
     }
 
@@ -178,6 +192,13 @@ impl Connections {
             Err(broken) if pool.addresses.all().is_empty() => return Err(broken),
             Err(_) => {}
         }
+        self.show(&pool);
         Ok(())
+    }
+
+    /// Shows the addresses as they are now.
+    fn show(&self, pool: &Pool) {
+        let counts = pool.addresses.counts();
+        self.metrics.addresses(&counts, self.dialer.has_names());
     }
 }

@@ -19,7 +19,6 @@ use super::failure::{causes_in_words, handshake_kind};
 use super::stream::Stream;
 use super::{Broken, Kind, http1, http2};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
-use crate::metrics::UpstreamMetrics;
 use crate::names::Names;
 use crate::trust::client_config;
 
@@ -52,7 +51,6 @@ pub(super) struct Dialer {
     hosts: Vec<Host>,
     tls: Option<Tls>,
     names: Names,
-    metrics: Arc<UpstreamMetrics>,
 }
 
 /// What one of its URLs says.
@@ -73,15 +71,10 @@ impl Dialer {
     ///
     /// # Errors
     /// When its certificate authorities cannot be read, or a host cannot be named in a certificate.
-    pub(super) fn new(
-        settings: &UpstreamSettings,
-        names: Names,
-        metrics: Arc<UpstreamMetrics>,
-    ) -> Result<Self, Problem> {
+    pub(super) fn new(settings: &UpstreamSettings, names: Names) -> Result<Self, Problem> {
         let key = format!("upstreams.{}", settings.name);
-        let hosts: Vec<Host> = std::iter::once(&settings.url).map(Host::of).collect();
-        let is_secure = settings.url.scheme() == "https";
-        let tls = is_secure.then(|| {
+        let hosts: Vec<Host> = settings.urls.iter().map(Host::of).collect();
+        let tls = settings.is_secure().then(|| {
             let names = hosts.iter().map(Host::server_name);
             let names = names
                 .map(|name| name.map_err(|error| Problem::said(format_args!("{key}.url"), error)));
@@ -97,8 +90,13 @@ impl Dialer {
             tls: tls.transpose()?,
             settings: settings.clone(),
             names,
-            metrics,
         })
+    }
+
+    /// Whether any of its URLs has a name, which is looked up.
+    pub(super) fn has_names(&self) -> bool {
+        let is_name = |host: &Host| matches!(host.host, url::Host::Domain(_));
+        self.hosts.iter().any(is_name)
     }
 
     /// Every address that the upstream has now, with the index of its URL.
@@ -127,13 +125,7 @@ impl Dialer {
         }
         match failed {
             Some(broken) if found.is_empty() => Err(broken),
-            _ => {
-                if matches!(self.hosts[0].host, url::Host::Domain(_)) {
-                    let addresses: Vec<IpAddr> = found.iter().map(|(_, it)| it.ip()).collect();
-                    self.metrics.resolved(&addresses);
-                }
-                Ok(found)
-            }
+            _ => Ok(found),
         }
     }
 

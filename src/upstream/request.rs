@@ -56,7 +56,7 @@ impl Template {
     /// The requests of an upstream.
     pub(super) fn new(settings: &UpstreamSettings) -> Self {
         let headers = fixed_headers(settings);
-        let scheme = if settings.url.scheme() == "https" {
+        let scheme = if settings.is_secure() {
             Scheme::HTTPS
         } else {
             Scheme::HTTP
@@ -75,7 +75,7 @@ impl Template {
         };
         Self {
             scheme,
-            hosts: std::iter::once(&settings.url).map(host).collect(),
+            hosts: settings.urls.iter().map(host).collect(),
             headers,
         }
     }

@@ -34,7 +34,7 @@ async fn kind_of(url: &str, more: &str) -> String {
 }
 
 /// A listener whose queue is full, so that connects are not answered, with what fills it.
-async fn full_listener() -> (Socket, SocketAddr, Vec<TcpStream>) {
+pub(crate) async fn full_listener() -> (Socket, SocketAddr, Vec<TcpStream>) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())

@@ -10,6 +10,7 @@
 mod access;
 mod acme;
 mod activation;
+mod addresses;
 mod answers;
 mod branches;
 mod browser;

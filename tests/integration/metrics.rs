@@ -236,7 +236,8 @@ async fn the_status_says_where_the_trouble_is() {
     assert!(text.contains("status"), "the kind of failure: {text}");
     assert_eq!(told["status"]["clients"][0]["client"], "127.0.0.1");
     let addresses = &told["status"]["upstreams"][0]["addresses"];
-    assert_eq!(*addresses, serde_json::json!(["127.0.0.1"]));
+    let shown = addresses[0].as_str().expect("an address");
+    assert!(shown.starts_with("127.0.0.1:"), "{addresses}");
 }
 
 #[tokio::test]

@@ -264,7 +264,7 @@ fn target(
     // Without the route's path, nobody knows which parameters there are.
     let (upstream, parameters) = (upstream?, parameters?);
     let template = raw.target.as_deref();
-    match Target::parse(&upstream.url, template, parameters) {
+    match Target::parse(upstream.url(), template, parameters) {
         Ok(target) => Some(target),
         Err(bad) => {
             report.said(key, template.map(quoted), bad);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue};
-use url::Url;
+use url::{Position, Url};
 
 use super::{NAME, headers, is_name, sections};
 use crate::config::key::Key;
@@ -28,12 +28,12 @@ fn one(name: &str, raw: &raw::Upstream, report: &mut Report<'_>) -> Option<Upstr
     if !is_name(name) {
         report.said(&key, None, NAME);
     }
-    let url = url(raw.url.as_deref(), &key.name("url"), report);
+    let urls = urls(raw.url.as_ref(), &key.name("url"), report);
     let headers = sent(&raw.headers, &key.name("headers"), report);
     let ca = authorities(&raw.ca.0, &key.name("ca"), report);
     Some(UpstreamSettings {
         name: name.into(),
-        url: url?,
+        urls: urls?,
         ca,
         http: raw.http.0,
         connect_timeout: raw.connect_timeout.duration(),
@@ -47,13 +47,47 @@ fn one(name: &str, raw: &raw::Upstream, report: &mut Report<'_>) -> Option<Upstr
     })
 }
 
-fn url(said: Option<&str>, key: &Key, report: &mut Report<'_>) -> Option<Url> {
-    const ALLOWED: &str =
-        "an http or https URL with a host, such as \"https://api.example.com/v1\"";
-    let Some(text) = said else {
+/// The most URLs of an upstream.
+const MOST_URLS: usize = 32;
+const ALLOWED: &str = "an http or https URL with a host, such as \"https://api.example.com/v1\"";
+
+/// All of them: at least one, and they differ in host and port only.
+fn urls(said: Option<&raw::Urls>, key: &Key, report: &mut Report<'_>) -> Option<Vec<Url>> {
+    let Some(said) = said else {
         report.missing(key, ALLOWED);
         return None;
     };
+    let texts = said.all();
+    if texts.is_empty() || texts.len() > MOST_URLS {
+        let reason = format_args!("a list has 1 to {MOST_URLS} URLs");
+        report.said(key, None, reason);
+        return None;
+    }
+    let parsed: Vec<_> = texts.iter().map(|text| url(text, key, report)).collect();
+    let urls: Vec<Url> = parsed.into_iter().collect::<Option<_>>()?;
+    for (index, url) in urls.iter().enumerate() {
+        let first = &urls[0];
+        let rest = |url: &Url| {
+            (
+                url.scheme().to_owned(),
+                url[Position::BeforePath..].to_owned(),
+            )
+        };
+        if rest(url) != rest(first) {
+            let reason = "the URLs of a list differ in host and port only";
+            report.said(key, Some(quoted(url.as_str())), reason);
+            return None;
+        }
+        if urls[..index].contains(url) {
+            let reason = "the same URL is there twice";
+            report.said(key, Some(quoted(url.as_str())), reason);
+            return None;
+        }
+    }
+    Some(urls)
+}
+
+fn url(text: &str, key: &Key, report: &mut Report<'_>) -> Option<Url> {
     // What stands before an "@" may be a password.
     let value = (!text.contains('@')).then(|| quoted(text));
     let Ok(url) = Url::parse(text) else {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::urls::Urls;
 use crate::config::scalar::{Period, Protocol, Size, Text, Whole};
 use crate::config::secret::Secret;
 use crate::config::settings::CertificateAuthorities;
@@ -13,16 +14,16 @@ use crate::config::settings::CertificateAuthorities;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::config) struct Upstream {
-    /// Required. http or https URL with a host, without user, password or fragment.
+    /// Required. http or https URL with a host, without user, password or fragment; or a list of up to 32
+    /// that differ in host and port only. Calls are spread over all of them and their addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::config) url: Option<String>,
+    pub(in crate::config) url: Option<Urls>,
     /// Who vouches for it: "system" (the system's roots, else the bundled ones), "bundled", or the
     /// path of a PEM file.
     pub(in crate::config) ca: Text<CertificateAuthorities>,
     /// Protocol: "auto" (ALPN over TLS, HTTP/1.1 over plain TCP), "1" or "2".
     pub(in crate::config) http: Text<Protocol>,
-    /// For name resolution, TCP and TLS together, and the wait until fewer than 256 connections are being
-    /// opened; 1ms to 5m.
+    /// For opening one connection: name resolution, TCP and TLS together; 1ms to 5m.
     pub(in crate::config) connect_timeout: Period<1, 300_000>,
     /// Bytes of a reply's body; 1B to 1GiB.
     pub(in crate::config) max_response: Size<1, { 1 << 30 }>,

@@ -10,7 +10,7 @@ use super::shared_limit::SharedLimitStatus;
 use super::verdict::{Lately, findings};
 use super::window::{Sample, Samples, Window};
 use crate::metrics::{
-    ConnectionState, Durations, Handshake, Limit, Metrics, RouteCounts, StatusClass,
+    AddressCounts, ConnectionState, Durations, Handshake, Limit, Metrics, RouteCounts, StatusClass,
 };
 
 /// Windows of the status.
@@ -173,15 +173,10 @@ fn upstreams(window: &Window) -> Vec<UpstreamStatus> {
         failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
         let failed: u64 = failures.iter().map(|failure| failure.count).sum();
         let [waiting, running, lingering] = counts.calls;
-        let (addresses, age) = counts.addresses.clone().unzip();
         UpstreamStatus {
             upstream: counts.name.to_string(),
-            addresses: addresses
-                .unwrap_or_default()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            addresses_age_seconds: age.flatten().map(|age| age.as_secs_f64()),
+            addresses: counts.addresses.iter().map(address).collect(),
+            addresses_age_seconds: counts.addresses_age.map(|age| age.as_secs_f64()),
             running,
             waiting,
             lingering,
@@ -309,4 +304,10 @@ fn certificate(metrics: &Metrics, at: f64) -> Option<CertificateStatus> {
         seconds_to_valid,
         stands_in: certificates.stands_in.get() == 1,
     })
+}
+
+/// An address and its state.
+fn address(counts: &AddressCounts) -> String {
+    let aside = if counts.is_aside { " (set aside)" } else { "" };
+    format!("{}{aside}", counts.address)
 }

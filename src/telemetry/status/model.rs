@@ -139,9 +139,9 @@ pub struct RouteRates {
 pub struct UpstreamStatus {
     /// Its name.
     pub upstream: String,
-    /// What its name last stood for, or the address that its URL has; empty when not looked up yet.
+    /// Its addresses, and which of them are set aside; empty when not looked up yet.
     pub addresses: Vec<String>,
-    /// How long its name has stood for them.
+    /// How long its names have stood for them.
     pub addresses_age_seconds: Option<f64>,
     /// Calls for whose reply somebody waits.
     pub running: i64,

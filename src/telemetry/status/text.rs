@@ -193,7 +193,7 @@ fn upstreams(status: &Status) -> String {
             let found = upstream
                 .addresses_age_seconds
                 .map(|seconds| format!(", unchanged for {}", age(seconds)));
-            let addresses = plain(&upstream.addresses.join(" "));
+            let addresses = plain(&upstream.addresses.join(", "));
             table.note(format!("address: {addresses}{}", found.unwrap_or_default()));
         }
     }

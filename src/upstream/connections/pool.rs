@@ -112,12 +112,10 @@ impl Pool {
     pub(super) fn opened(&mut self, connection: Connection, settings: &UpstreamSettings) {
         match connection {
             Connection::Http1(connection) => {
-                connection.address.succeeded();
                 self.spoken = Some(Spoken::Http1);
                 self.hand_out(connection, |_| true);
             }
             Connection::Http2(connection) => {
-                connection.address.succeeded();
                 self.spoken = Some(Spoken::Http2(connection.most_calls()));
                 self.http2.retain(|it| it.is_good(settings));
                 self.http2.push(connection.clone());

@@ -37,7 +37,12 @@ async fn sweep(connections: &Weak<Connections>) {
             return;
         };
         // Each look takes of what a task may do in one turn.
-        let sweep = async { connections.pool.lock().sweep(&connections.settings) };
+        let sweep = async {
+            let mut pool = connections.pool.lock();
+            let is_over = pool.sweep(&connections.settings);
+            connections.show(&pool);
+            is_over
+        };
         if unconstrained(sweep).await {
             return;
         }

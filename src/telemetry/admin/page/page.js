@@ -136,7 +136,7 @@ function upstreams({ upstreams }) {
       duration(upstream.p50_ms), duration(upstream.p99_ms),
       [make("div", {}, `${number(used)} of ${number(upstream.max_calls)}`, bar(used, upstream.max_calls)),
         `lingering ${number(upstream.lingering)}, waiting ${number(upstream.waiting)}`],
-      [code(upstream.addresses.join(" ") || NONE), known(upstream.addresses_age_seconds) ? `unchanged for ${age(upstream.addresses_age_seconds)}` : null, "left wide"],
+      [code(upstream.addresses.join(", ") || NONE), known(upstream.addresses_age_seconds) ? `unchanged for ${age(upstream.addresses_age_seconds)}` : null, "left wide"],
     ];
   });
   table("upstreams", names, rows, "There are no upstreams.");
