@@ -15,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
@@ -86,6 +87,7 @@ pub fn serve(file: &Path) -> Result<(), Problems> {
     let reload = Reload::new(file.to_owned(), config, app.live.clone());
     runtime.block_on(async {
         tokio::spawn(reopen_logs(logs.clone(), signals.reopen));
+        tokio::spawn(tell_left_out(logs.clone()));
         let reload = tokio::spawn(reload.whenever(signals.reload));
         let stop = async {
             signals.stop.cancelled().await;
@@ -108,6 +110,14 @@ async fn reopen_logs(logs: Arc<Logs>, told: Arc<Notify>) {
     loop {
         told.notified().await;
         logs.reopen();
+    }
+}
+
+async fn tell_left_out(logs: Arc<Logs>) {
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        interval.tick().await;
+        logs.tell_left_out();
     }
 }
 

@@ -18,6 +18,8 @@ pub struct ServiceMetrics {
     pub certificates: CertificateMetrics,
     /// Log lines that could not be written.
     pub log_lines_lost: IntCounter,
+    /// Log lines that came too often to be written each.
+    pub log_lines_left_out: IntCounter,
     /// Bugs that cost one request or task.
     pub panics: IntCounter,
     loop_lag: Histogram,
@@ -52,6 +54,11 @@ impl ServiceMetrics {
                 registry,
                 "gatherd_log_lines_lost_total",
                 "Log lines that could not be written.",
+            ),
+            log_lines_left_out: make::counter(
+                registry,
+                "gatherd_log_lines_left_out_total",
+                "Log lines that came too often to be written each.",
             ),
             panics: make::counter(
                 registry,

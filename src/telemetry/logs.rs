@@ -4,6 +4,7 @@
 //! Lines are made here and not by `tracing-subscriber`'s formatter: its JSON leaves DEL, C1 and
 //! characters that reorder text as they came, and an access line takes it several times as long.
 
+mod cap;
 mod escape;
 mod lines;
 mod output;
@@ -20,7 +21,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use self::lines::{ACCESS, Lines, Look};
+use self::cap::Cap;
+use self::lines::{ACCESS, Lines, Look, SUMMARY};
 use self::output::Output;
 use self::writer::Writer;
 use crate::config::{LogFormat, LogSettings, Problem};
@@ -32,6 +34,7 @@ const FLUSHED: Duration = Duration::from_secs(1);
 /// The log of the process. Dropping it writes what waits, for a second at most.
 pub struct Logs {
     writers: Vec<Writer>,
+    cap: Arc<Cap>,
 }
 
 /// Sends the events of the whole process to their places from now on, panics among them.
@@ -50,8 +53,10 @@ pub fn init(settings: &LogSettings) -> Result<Logs, Problem> {
         .and_then(Writer::start)
         .map_err(started)?;
     let writers = access.iter().chain([&writer]).cloned().collect();
+    let cap = Arc::new(Cap::default());
     let lines = Lines {
         look: look(settings.format),
+        cap: cap.clone(),
         writer,
         access,
     };
@@ -61,7 +66,7 @@ pub fn init(settings: &LogSettings) -> Result<Logs, Problem> {
         .try_init();
     // The standard one waits for whoever reads standard error.
     panic::set_hook(Box::new(tell_panic));
-    Ok(Logs { writers })
+    Ok(Logs { writers, cap })
 }
 
 /// Whether access lines could be written, without making a file.
@@ -95,12 +100,22 @@ impl Logs {
         self.writers.iter().for_each(Writer::reopen);
     }
 
-    /// Counts lost lines and panics there from now on; lost are lines when there are too many at
+    /// Tells which lines were left out since they came too often; to be called once a second.
+    pub fn tell_left_out(&self) {
+        for left_out in self.cap.take_left_out() {
+            let (of, severity) = (left_out.target, left_out.level.as_str());
+            let lines = left_out.lines;
+            tracing::warn!(target: SUMMARY, of, severity, lines, "lines that came too often were left out");
+        }
+    }
+
+    /// Counts lost lines, those left out and panics there from now on; lost are lines when there are too many at
     /// once, when the disk is full, or when nobody reads.
     pub fn count_in(&self, metrics: &Arc<Metrics>) {
         self.writers
             .iter()
             .for_each(|writer| writer.count_in(metrics));
+        self.cap.count_in(metrics);
         let metrics = metrics.clone();
         panic::set_hook(Box::new(move |panic| {
             metrics.service.panics.inc();

@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::edge_client::tls_within;
 use crate::harness::{Upstream, soon};
 use crate::logged::{Logged, work};
 
@@ -71,4 +72,35 @@ async fn connections_over_their_rate_are_told_by_limit() {
         line.contains(r#""limit":"connections_per_second""#),
         "{line}"
     );
+}
+
+/// A library warns of each frame that answers nothing; a client could write as much log as it liked.
+#[tokio::test]
+async fn what_a_library_says_of_each_frame_is_told_by_count() {
+    const MANY: u64 = 5000;
+    let upstream = Upstream::start();
+    let mut logged = Logged::start("", &work(&upstream)).await;
+    let stream = TcpStream::connect(&logged.address)
+        .await
+        .expect("it accepts");
+    let tls = tls_within(logged.directory.path(), stream, "h2").await;
+    let mut tls = tls.expect("a handshake");
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for number in 0..MANY {
+        // PING with ACK (RFC 9113 section 6.7).
+        sent.extend_from_slice(b"\0\0\x08\x06\x01\0\0\0\0");
+        sent.extend_from_slice(&number.to_be_bytes());
+    }
+    tls.write_all(&sent).await.expect("sent");
+    let mut left_out = 0;
+    while left_out < MANY / 2 {
+        let line = logged.running.line("came too often").await;
+        let line: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+        assert!(
+            line["of"].as_str().is_some_and(|of| of.starts_with("h2")),
+            "{line}"
+        );
+        left_out += line["lines"].as_u64().expect("a count");
+    }
+    logged.end().await;
 }

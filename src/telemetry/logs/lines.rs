@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 use tracing::field::{Field, Visit};
@@ -10,11 +11,14 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::cap::Cap;
 use super::escape::{Escaped, io_write};
 use super::writer::Writer;
 
 /// The target of access lines. They are shown whatever the level, and may have a file of their own.
 pub(super) const ACCESS: &str = "gatherd::access";
+/// The target of lines that stand for others, once a second; they are never left out themselves.
+pub(super) const SUMMARY: &str = "gatherd::telemetry::logs";
 
 /// The field of access lines that formats itself: as JSON, and by the alternate form (`{:#?}`) as text.
 const BRANCHES: &str = "branches";
@@ -40,6 +44,8 @@ pub(super) enum Look {
 /// Makes every event a line and gives it to a writer.
 pub(super) struct Lines {
     pub(super) look: Look,
+    /// Which of them come too often.
+    pub(super) cap: Arc<Cap>,
     /// Where lines go.
     pub(super) writer: Writer,
     /// Where access lines go instead.
@@ -48,8 +54,14 @@ pub(super) struct Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let metadata = event.metadata();
+        let is_access = metadata.target() == ACCESS;
+        let is_free = is_access || metadata.target() == SUMMARY;
+        if !is_free && !self.cap.admits(metadata, Instant::now()) {
+            return;
+        }
         let writer = match &self.access {
-            Some(access) if event.metadata().target() == ACCESS => access,
+            Some(access) if is_access => access,
             _ => &self.writer,
         };
         LINE.with(|line| match line.try_borrow_mut() {

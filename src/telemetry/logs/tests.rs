@@ -31,6 +31,7 @@ fn soon() -> Instant {
 fn subscriber(look: Look, level: Level, writer: Writer) -> impl Subscriber + Send + Sync {
     let lines = Lines {
         look,
+        cap: Arc::default(),
         writer,
         access: None,
     };
@@ -77,6 +78,55 @@ fn libraries_are_heard_only_when_something_is_wrong() {
         !lines.contains("noise") && !lines.contains("detail"),
         "{lines}"
     );
+}
+
+#[test]
+fn no_line_is_written_more_often_than_it_may_and_what_is_left_out_is_told() {
+    let page = Page::default();
+    let (writer, _) = counted(page.clone());
+    let metrics = Metrics::new();
+    let cap = Arc::new(Cap::default());
+    cap.count_in(&metrics);
+    let lines = Lines {
+        look: TEXT,
+        cap: cap.clone(),
+        writer: writer.clone(),
+        access: None,
+    };
+    let logs = Logs {
+        writers: vec![writer.clone()],
+        cap: cap.clone(),
+    };
+    let subscriber = tracing_subscriber::registry()
+        .with(shown(Level::INFO))
+        .with(lines);
+    tracing::subscriber::with_default(subscriber, || {
+        for number in 0..1000 {
+            tracing::warn!(target: "h2::proto", number, "a stranger can say this");
+            tracing::info!(number, "and this");
+            tracing::info!(target: "gatherd::access", number, "request");
+        }
+        logs.tell_left_out();
+        logs.tell_left_out();
+    });
+    writer.finish(soon());
+    let text = page.text();
+    let count = |part: &str| text.matches(part).count();
+    // The loop may be in two seconds, or in three.
+    assert!(
+        (1..=3).contains(&count("a stranger can say this")),
+        "{text}"
+    );
+    assert!((20..=60).contains(&count("and this")), "{text}");
+    assert_eq!(count("request"), 1000);
+    assert_eq!(count("left out"), 2, "{text}");
+    assert!(
+        text.contains("of=h2::proto severity=WARN lines=99"),
+        "{text}"
+    );
+    let left_out = metrics.service.log_lines_left_out.get();
+    let written = count("a stranger can say this") + count("and this");
+    assert_eq!(left_out as usize + written, 2000);
 }
 
 #[test]
