@@ -48,6 +48,8 @@ impl ReplyBody {
     /// [`Kind::TooLarge`] when those are too many.
     pub(super) fn expect(&mut self, length: u64) -> Result<(), Kind> {
         match usize::try_from(length) {
+            // It is read as far as it may be, and no further.
+            _ if self.is_refused => Ok(()),
             Ok(length) if length <= self.most => {
                 if self.is_wanted() {
                     self.bytes.reserve_exact(length);

@@ -46,6 +46,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// A call that begins, with its permit or without.
+    pub(super) fn new(has_permit: bool, counted: StagedCall) -> Self {
+        Self {
+            has_permit: AtomicBool::new(has_permit),
+            unwanted: AtomicBool::new(false),
+            counted,
+        }
+    }
+
     /// Whether nobody waits for the reply any more.
     pub(super) fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Relaxed)
@@ -77,11 +86,7 @@ impl Upstream {
             Some(_) => CallState::Running,
             None => CallState::Waiting,
         };
-        let progress = Arc::new(Progress {
-            has_permit: AtomicBool::new(permit.is_some()),
-            unwanted: AtomicBool::new(false),
-            counted: self.metrics.call(state),
-        });
+        let progress = Arc::new(Progress::new(permit.is_some(), self.metrics.call(state)));
         let exchange = Box::pin(self.clone().run(request, permit, progress.clone()));
         Call {
             exchange,

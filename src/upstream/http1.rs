@@ -221,3 +221,6 @@ impl Exchange {
         Broken::new(kind, because).again(self.again())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! HTTP/2 over one connection: a task for the connection, and each call reads its own stream.
 
+mod metered;
+
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -13,9 +14,9 @@ use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::metered::Metered;
 use super::addresses::Address;
 use super::body::ReplyBody;
 use super::call::is_success;
@@ -23,7 +24,6 @@ use super::failure::{Again, causes_in_words};
 use super::stream::Stream;
 use super::{Broken, Kind, MAX_HEAD, MAX_INTERIM};
 use crate::config::UpstreamSettings;
-use crate::frames::Frames;
 
 /// The most calls on one connection, whatever the server allows: what most servers allow, so that one
 /// connection's trouble is that of few calls.
@@ -41,8 +41,6 @@ const MOST_RESETS: u32 = 200;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// The largest window there is (RFC 9113 section 6.9.1).
 const LARGEST_WINDOW: usize = (1 << 31) - 1;
-/// Bytes of frames that are no part of a reply, less those that replies have made good.
-const MOST_IDLE: usize = 256 * 1024;
 /// So many of them each reply makes good.
 const IDLE_OF_A_REPLY: usize = 4 * 1024;
 
@@ -72,11 +70,7 @@ impl Connection {
         settings: &UpstreamSettings,
     ) -> Result<Arc<Self>, Broken> {
         let idle_bytes = Arc::new(AtomicUsize::new(0));
-        let stream = Metered {
-            stream,
-            frames: Frames::of_server(),
-            idle_bytes: idle_bytes.clone(),
-        };
+        let stream = Metered::new(stream, idle_bytes.clone());
         // A reply that may be never waits for us, and one that may not is noticed.
         let window = settings.max_response.saturating_add(MAX_HEAD);
         let window = u32::try_from(window.min(LARGEST_WINDOW)).unwrap_or(u32::MAX >> 1);
@@ -341,60 +335,4 @@ fn broken(error: &h2::Error, was_kept: bool) -> Broken {
         _ => Again::No,
     };
     Broken::new(Kind::Reset, because).again(again)
-}
-
-/// A stream that ends when frames come without end that are no part of a reply.
-struct Metered {
-    stream: Stream,
-    frames: Frames,
-    idle_bytes: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let idle = this.frames.idle_bytes(&buffer.filled()[before..]);
-        let all = this.idle_bytes.fetch_add(idle, Ordering::Relaxed) + idle;
-        if all > MOST_IDLE {
-            let because = "the upstream sends frames without end that are no part of a reply";
-            return Poll::Ready(Err(io::Error::other(because)));
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }

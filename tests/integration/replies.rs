@@ -72,6 +72,8 @@ const REPLIES: &[(&str, Then, Outcome)] = &[
     ("HTTP/1.1 101 Switching Protocols\r\n\r\n", Then::Stay, Err("status")),
     ("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", Then::Stay, Err("status")),
     ("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", Then::Stay, Err("status")),
+    ("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 100000\r\n\r\n1", Then::Stay, Err("status")),
+    ("HTTP/1.1 503 Service Unavailable\r\ntransfer-encoding: chunked\r\n\r\nx", Then::Stay, Err("status")),
     ("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", Then::Stay, Err("status")),
     ("HTTP/1.1 099 ?\r\ncontent-length: 1\r\n\r\n1", Then::Stay, PROTOCOL),
     ("HTTP/1.1 20 ?\r\ncontent-length: 1\r\n\r\n1", Then::Stay, PROTOCOL),

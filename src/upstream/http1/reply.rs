@@ -76,11 +76,21 @@ impl Reply {
     }
 
     /// The next bytes of the connection. Those of the body go to `body`, which refuses them when the
-    /// status says that they count for nothing.
+    /// status says that they count for nothing: then what is wrong with them only ends the connection.
     ///
     /// # Errors
     /// When they are no HTTP/1 reply, or more than `body` takes.
-    pub(super) fn read(&mut self, mut bytes: &[u8], body: &mut ReplyBody) -> Result<(), Malformed> {
+    pub(super) fn read(&mut self, bytes: &[u8], body: &mut ReplyBody) -> Result<(), Malformed> {
+        let result = self.read_all(bytes, body);
+        if result.is_err() && self.head.is_some_and(|head| !is_success(head.status)) {
+            self.has_excess = true;
+            self.state = State::Over;
+            return Ok(());
+        }
+        result
+    }
+
+    fn read_all(&mut self, mut bytes: &[u8], body: &mut ReplyBody) -> Result<(), Malformed> {
         self.has_begun |= !bytes.is_empty();
         while !bytes.is_empty() {
             let taken = match &mut self.state {
@@ -191,7 +201,6 @@ impl Reply {
         self.state = match head.framing {
             Framing::Length(0) => State::Over,
             Framing::Length(length) => {
-                // Over the most of a body that is refused, the connection is closed.
                 body.expect(length).map_err(too_much)?;
                 State::Length(length)
             }

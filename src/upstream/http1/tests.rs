@@ -1,0 +1,149 @@
+//! The parser of replies by itself: cut at every place, and beside hyper's client, which reads the same.
+
+mod differential;
+
+use std::sync::LazyLock;
+
+use super::*;
+use crate::metrics::{CallState, Metrics, UpstreamMetrics};
+use crate::upstream::buffers::Buffers;
+use crate::upstream::call::Progress;
+use crate::upstream::{Kind, Reservation};
+
+/// What a reply was worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Its status and body, and whether its connection may carry another request.
+    Whole(u16, Vec<u8>, bool),
+    /// A failing status, whatever its body.
+    Refused(u16),
+    Broken(Kind),
+}
+
+/// A body of up to 1 MiB that somebody waits for.
+fn body() -> ReplyBody {
+    static SHARED: LazyLock<(Arc<Buffers>, Arc<UpstreamMetrics>)> = LazyLock::new(|| {
+        let metrics = Metrics::new();
+        let buffers = Buffers::new(1 << 24, metrics.load.clone());
+        (buffers, metrics.upstream("work", &Kind::NAMES))
+    });
+    let (buffers, metrics) = &*SHARED;
+    let progress = Progress::new(true, metrics.call(CallState::Running));
+    let account = Reservation::new(buffers, None);
+    ReplyBody::new(1 << 20, account, Arc::new(progress))
+}
+
+/// What comes of these pieces, and of the end of the connection behind them.
+fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let (mut reply, mut body) = (Reply::default(), body());
+    for piece in pieces {
+        if let Err((kind, _)) = reply.read(piece, &mut body) {
+            return Outcome::Broken(kind);
+        }
+    }
+    let keeps = reply.leaves_connection();
+    let ended = reply.end();
+    match (reply.head(), ended) {
+        (Some(head), _) if !crate::upstream::call::is_success(head.status) => {
+            Outcome::Refused(head.status.as_u16())
+        }
+        (_, Err((kind, _))) => Outcome::Broken(kind),
+        (Some(head), Ok(())) => {
+            Outcome::Whole(head.status.as_u16(), body.into_parts().0.to_vec(), keeps)
+        }
+        (None, Ok(())) => unreachable!("a reply that is over has a head"),
+    }
+}
+
+const CUT: &[&str] = &[
+    "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n1234",
+    "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n1234HTTP/1.1 200",
+    "HTTP/1.1 200 OK\r\ncontent-length: 4, 4\r\n\r\n123",
+    "\r\nHTTP/1.1 200 OK\n\n1234",
+    "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n12",
+    "HTTP/1.2 200 OK\r\ncontent-length: 2\r\n\r\n12",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\na: b\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;a=b\r\n12\r\n003\r\n345\r\n0\r\na: b\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n12\r\n0\r\n\r\nmore",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n12x",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+    "HTTP/1.1 503 No\r\ncontent-length: 4\r\n\r\n1234",
+    "HTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+    "HTTP/3",
+];
+
+#[test]
+fn a_reply_is_worth_the_same_wherever_it_is_cut() {
+    for text in CUT {
+        let bytes = text.as_bytes();
+        let whole = outcome([bytes]);
+        for first in 0..=bytes.len() {
+            let (one, rest) = bytes.split_at(first);
+            assert_eq!(outcome([one, rest]), whole, "{text:?} at {first}");
+            for second in 0..=rest.len() {
+                let (two, three) = rest.split_at(second);
+                assert_eq!(
+                    outcome([one, two, three]),
+                    whole,
+                    "{text:?} at {first}, {second}"
+                );
+            }
+        }
+        assert_eq!(outcome(bytes.chunks(1)), whole, "{text:?} byte by byte");
+    }
+}
+
+#[test]
+fn a_connection_is_kept_only_when_its_reply_ended_at_the_last_byte() {
+    let keeps = |text: &str| matches!(outcome([text.as_bytes()]), Outcome::Whole(_, _, true));
+    assert!(keeps(CUT[0]));
+    assert!(!keeps(CUT[1]), "bytes behind the end");
+    assert!(keeps(CUT[4]), "1.0 with keep-alive");
+    assert!(keeps(CUT[7]));
+    assert!(!keeps(CUT[8]), "bytes behind the last chunk");
+    assert!(!keeps(CUT[10]), "two lengths");
+    for not in [
+        "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n1",
+        "HTTP/1.1 200 OK\r\nconnection: x, close\r\ncontent-length: 1\r\n\r\n1",
+        "HTTP/1.1 200 OK\r\n\r\n1",
+        "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+    ] {
+        assert!(!keeps(not), "{not:?}");
+    }
+}
+
+#[test]
+fn what_comes_without_end_is_bounded() {
+    let endless = |begin: &str, again: &str| {
+        let block = again.repeat(1000);
+        let pieces =
+            std::iter::once(begin.as_bytes()).chain(std::iter::repeat_n(block.as_bytes(), 2000));
+        outcome(pieces)
+    };
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (begin, again) in [
+        ("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
+        ("HTTP/1.1 200 ", "x"),
+        ("", "\r\n"),
+        ("", "HTTP/1.1 103 Early\r\n\r\n"),
+        (chunked, "0"),
+        (&format!("{chunked}1;"), "x"),
+        (&format!("{chunked}1"), " "),
+        (&format!("{chunked}0\r\n"), "a: b\r\n"),
+    ] {
+        assert_eq!(
+            endless(begin, again),
+            Outcome::Broken(Kind::Protocol),
+            "{again:?}"
+        );
+    }
+    assert_eq!(
+        endless(chunked, "1\r\n1\r\n"),
+        Outcome::Broken(Kind::TooLarge)
+    );
+    assert_eq!(
+        endless("HTTP/1.1 200 OK\r\n\r\n", "1"),
+        Outcome::Broken(Kind::TooLarge)
+    );
+}
