@@ -5,5 +5,5 @@ mod peer;
 mod proxies;
 
 pub use key::ClientKey;
-pub use peer::{Peer, Refusals};
+pub use peer::{Cut, Peer, Refusals};
 pub use proxies::{X_FORWARDED_FOR, identify};

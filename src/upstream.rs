@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-pub use self::buffers::{Buffers, Reservation, Share};
+pub use self::buffers::{Buffers, Reservation, Share, for_anybody};
 pub use self::call::{Call, Reply};
 use self::complaints::Complaints;
 use self::connections::Connections;

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -14,6 +17,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// When it was refused.
     pub refusals: Arc<Refusals>,
+    /// Ends the connection.
+    pub cut: Arc<Cut>,
 }
 
 /// When requests of one connection were refused.
@@ -23,13 +28,45 @@ pub struct Refusals {
 }
 
 impl Peer {
-    /// The peer of a new connection.
+    /// The peer of a new connection, which ends when `cut` says so.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr, cut: Arc<Cut>) -> Self {
         Self {
             address,
             refusals: Arc::default(),
+            cut,
         }
+    }
+}
+
+/// What wakes the task of a connection, and lets those who answer its requests end it.
+#[derive(Debug, Default)]
+pub struct Cut {
+    is_cut: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Cut {
+    /// Ends the connection with everything that is under way on it.
+    pub fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Whether it is to end.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Acquire)
+    }
+
+    /// Wakes the connection's task.
+    pub fn wake(&self) {
+        self.task.wake();
+    }
+
+    /// Notes which task to wake.
+    pub fn watch(&self, waker: &Waker) {
+        self.task.register(waker);
     }
 }
 

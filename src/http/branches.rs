@@ -23,7 +23,7 @@ pub(super) struct RouteCalls {
     requests: Vec<Option<Request>>,
     context: Arc<Context>,
     /// The client's place, held until the last call is over.
-    client: Option<Arc<ClientHold>>,
+    client: Arc<ClientHold>,
 }
 
 impl RouteCalls {
@@ -35,14 +35,14 @@ impl RouteCalls {
         route: &Arc<Route>,
         context: &Arc<Context>,
         parameters: &Parameters<'_>,
-        client: Option<Arc<ClientHold>>,
+        client: Arc<ClientHold>,
     ) -> Result<Self, ProblemDetails> {
         let spans = Trace::new_spans();
         let branches = 0..route.settings.branches.len();
         let requests = branches.map(|branch| {
             let trace = context.trace.header(spans + branch as u64);
             let mut request = request(route, branch, context, parameters, trace)?;
-            request.share = client.as_ref().map(|client| client.share().clone());
+            request.share = client.share().cloned();
             Ok(Some(request))
         });
         context.record.begin(route, parameters.deadline, spans);

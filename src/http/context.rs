@@ -3,16 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Version};
 use tokio::time::Instant;
 
-use super::in_flight::Places;
+use super::in_flight::{Most, Newcomer, Places};
 use super::problem::ProblemDetails;
 use super::record::Record;
 use super::snapshot::{Current, Snapshot};
 use super::trace::Trace;
-use crate::client::{ClientKey, X_FORWARDED_FOR, identify};
-use crate::metrics::{Held, Limit};
+use crate::client::{ClientKey, Peer, X_FORWARDED_FOR, identify};
+use crate::metrics::Held;
 use crate::readiness::Readiness;
 
 /// The header that names a request in answers, calls and logs.
@@ -115,7 +115,7 @@ impl Context {
     ///
     /// # Errors
     /// 503 or 429 when there is none.
-    pub(super) fn enter(&self) -> Result<Places, ProblemDetails> {
+    pub(super) fn enter(&self, peer: &Peer, version: Version) -> Result<Places, ProblemDetails> {
         let Snapshot {
             server,
             clients,
@@ -123,22 +123,22 @@ impl Context {
             metrics,
             ..
         } = &*self.snapshot;
-        let refused = |limit| move |_: &_| metrics.edge.refused(limit);
-        let client = if clients.is_exempt(self.client) {
-            None
-        } else {
-            let key = ClientKey::new(self.client, clients.ipv6_prefix);
-            let hold = in_flight
-                .enter_client(key, server.max_in_flight_per_client)
-                .inspect_err(refused(Limit::MaxInFlightPerClient))?;
-            Some(Arc::new(hold))
+        let is_free = clients.is_exempt(self.client);
+        // A proxy has streams of many clients on one connection; of the others, each is its client's own.
+        let is_shared =
+            version == Version::HTTP_2 && server.trusts(peer.address.ip().to_canonical());
+        let newcomer = Newcomer {
+            client: (!is_free).then(|| ClientKey::new(self.client, clients.ipv6_prefix)),
+            cut: (!is_shared).then(|| peer.cut.clone()),
         };
-        let gather = in_flight
-            .enter(server.max_in_flight)
-            .inspect_err(refused(Limit::MaxInFlight))?;
-        Ok(Places {
-            _gather: Arc::new((gather, Held::new(&metrics.load.in_flight))),
-            client,
+        let most = Most {
+            gathers: server.max_in_flight,
+            of_client: server.max_in_flight_per_client,
+        };
+        let counted = || Held::new(&metrics.load.in_flight);
+        in_flight.enter(newcomer, most, counted).map_err(|full| {
+            metrics.edge.refused(full.limit());
+            full.problem(most)
         })
     }
 

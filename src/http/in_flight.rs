@@ -1,4 +1,12 @@
-//! How many gathers there are at once: in all, and of one client.
+//! How many gathers there are at once, in all and of one client, and whose answer gives way when
+//! the service holds as much as it may.
+//!
+//! A client may leave its answers lying until `write_timeout`. From few addresses that would be
+//! enough to keep everybody else out, so the last part of each limit is for those who hold little,
+//! and an answer that nobody takes ends as soon as somebody else needs its place or its bytes.
+
+mod gather;
+mod yielding;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,89 +15,191 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ::http::StatusCode;
 use parking_lot::Mutex;
 
+use self::gather::Place;
+pub(super) use self::gather::{Gather, GaveWay};
+use self::yielding::{Gathers, Short};
 use super::limiter::{RATELIMIT, RATELIMIT_POLICY, header};
 use super::problem::{ProblemDetails, ProblemKind};
-use crate::client::ClientKey;
-use crate::metrics::Held;
-use crate::upstream::Share;
+use crate::client::{ClientKey, Cut};
+use crate::metrics::{Held, Limit};
+use crate::upstream::{Buffers, Share, for_anybody};
+
+/// Of so many shares of the last part of `max_in_flight`, a client has one: few addresses do not fill
+/// it either.
+const SHARES_OF_THE_LAST: usize = 256;
 
 /// The gathers of the process; outlives snapshots.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    gathers: AtomicUsize,
-    clients: Mutex<HashMap<ClientKey, Arc<Share>>>,
+    places: AtomicUsize,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    clients: HashMap<ClientKey, Arc<Share>>,
+    gathers: Gathers,
+}
+
+/// Who asks for a place.
+pub(super) struct Newcomer {
+    /// None of a client that is free of the limits of one client.
+    pub(super) client: Option<ClientKey>,
+    /// None where answers to other clients come by the same connection.
+    pub(super) cut: Option<Arc<Cut>>,
+}
+
+/// The limits of the service.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    /// `max_in_flight`.
+    pub(super) gathers: usize,
+    /// `max_in_flight_per_client`.
+    pub(super) of_client: usize,
+}
+
+/// Which limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// That of the service.
+    Service,
+    /// That of the client.
+    Client,
 }
 
 impl InFlight {
-    /// A place among `most` gathers, held until the response has left.
+    /// No gathers, of which answers give way when `buffers` are full.
+    pub(super) fn new(buffers: &Buffers) -> Arc<Self> {
+        let in_flight = Arc::new(Self::default());
+        let weak = Arc::downgrade(&in_flight);
+        buffers.relieved_by(move |share| {
+            let in_flight = weak.upgrade();
+            in_flight.is_some_and(|in_flight| in_flight.make_room(Short::Bytes, share))
+        });
+        in_flight
+    }
+
+    /// A place for a gather.
     ///
     /// # Errors
-    /// 503 when there are as many.
-    pub(super) fn enter(self: &Arc<Self>, most: usize) -> Result<GatherHold, ProblemDetails> {
-        let one_more = |gathers: usize| (gathers < most).then_some(gathers + 1);
-        match self
-            .gathers
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-        {
-            Ok(_) => Ok(GatherHold {
-                in_flight: self.clone(),
-            }),
-            Err(_) => {
-                let detail = "the service has as many gathers as it may have at once";
-                Err(ProblemDetails::overloaded(detail))
+    /// Which limit is reached.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        newcomer: Newcomer,
+        most: Most,
+        counted: impl FnOnce() -> Held,
+    ) -> Result<Places, Full> {
+        let (places, is_alone) = self.enter_client(newcomer, most.of_client)?;
+        let share = places.client.share().map(|share| &**share);
+        let most = match share {
+            Some(share) if !is_alone && !is_small(share, most.gathers) => for_anybody(most.gathers),
+            _ => most.gathers,
+        };
+        loop {
+            if let Some(hold) = self.take_place(most) {
+                places.gather.begin(Place::new(hold, counted()));
+                return Ok(places);
+            }
+            if !self.make_room(Short::Places, share) {
+                return Err(Full::Service);
             }
         }
     }
 
-    /// A place among `most` gathers of a client, held until its last branch is over.
-    ///
-    /// # Errors
-    /// 429 when the client has as many.
-    pub(super) fn enter_client(
+    /// A place among those of the client alone, and whether there are no other clients.
+    fn enter_client(
         self: &Arc<Self>,
-        client: ClientKey,
+        Newcomer { client, cut }: Newcomer,
         most: usize,
-    ) -> Result<ClientHold, ProblemDetails> {
-        let mut clients = self.clients.lock();
-        let share = clients.entry(client).or_default();
-        if !share.enter(most) {
-            let detail = "this client has as many gathers as it may have at once";
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            // draft-ietf-httpapi-ratelimit-headers-10 section 3.1.2.
-            let policy = format!("\"in-flight\";q={most};qu=\"concurrent-requests\"");
-            return Err(
-                ProblemDetails::new(ProblemKind::RateLimited, status, detail)
-                    .with_retry_after(1)
-                    .with_header(RATELIMIT_POLICY, header(&policy))
-                    .with_header(RATELIMIT, header("\"in-flight\";r=0;t=1")),
-            );
+    ) -> Result<(Places, bool), Full> {
+        let mut table = self.table.lock();
+        let share = client.map(|client| table.clients.entry(client).or_default().clone());
+        if share.as_ref().is_some_and(|share| !share.enter(most)) {
+            return Err(Full::Client);
         }
-        Ok(ClientHold {
+        let gather = Arc::new(Gather::new(share.clone(), cut));
+        let number = table.gathers.insert(&gather);
+        let is_alone = table.clients.len() == 1;
+        drop(table);
+        let hold = ClientHold {
             in_flight: self.clone(),
-            share: share.clone(),
-            client,
+            client: client.zip(share),
+            number,
+        };
+        let client = Arc::new(hold);
+        Ok((Places { gather, client }, is_alone))
+    }
+
+    fn take_place(self: &Arc<Self>, most: usize) -> Option<GatherHold> {
+        let one_more = |places: usize| (places < most).then_some(places + 1);
+        self.places
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(GatherHold {
+            in_flight: self.clone(),
         })
+    }
+
+    /// Has an answer that nobody takes give way to somebody of this share; false when there is none.
+    fn make_room(&self, short: Short, share: Option<&Share>) -> bool {
+        let gathers = share.map_or(0, Share::gathers);
+        // What it holds is dropped when the table is not locked any more.
+        let next = self.table.lock().gathers.next_to_yield(short, gathers);
+        next.map(|gather| gather.give_way()).is_some()
+    }
+}
+
+/// Whether it is one of those whom the last part of `max_in_flight` is kept for.
+fn is_small(share: &Share, most: usize) -> bool {
+    let kept = most - for_anybody(most);
+    share.gathers() <= (kept / SHARES_OF_THE_LAST).max(1)
+}
+
+impl Full {
+    /// What it is counted as.
+    pub(super) fn limit(self) -> Limit {
+        match self {
+            Self::Service => Limit::MaxInFlight,
+            Self::Client => Limit::MaxInFlightPerClient,
+        }
+    }
+
+    /// The answer to a gather for which there is no place among `most`.
+    pub(super) fn problem(self, most: Most) -> ProblemDetails {
+        if self == Self::Service {
+            let detail = "the service has as many gathers as it may have at once";
+            return ProblemDetails::overloaded(detail);
+        }
+        let detail = "this client has as many gathers as it may have at once";
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        // draft-ietf-httpapi-ratelimit-headers-10 section 3.1.2.
+        let most = most.of_client;
+        let policy = format!("\"in-flight\";q={most};qu=\"concurrent-requests\"");
+        ProblemDetails::new(ProblemKind::RateLimited, status, detail)
+            .with_retry_after(1)
+            .with_header(RATELIMIT_POLICY, header(&policy))
+            .with_header(RATELIMIT, header("\"in-flight\";r=0;t=1"))
     }
 }
 
 /// The places of one gather: an extension of its request, until the handler takes them.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
-    /// Held until the response has left.
-    pub(super) _gather: Arc<(GatherHold, Held)>,
-    /// Held until the last call is over; none where no limit of one client holds.
-    pub(super) client: Option<Arc<ClientHold>>,
+    /// Held until the response has left, or has given way.
+    pub(super) gather: Arc<Gather>,
+    /// Held until the response is over and the last call too.
+    pub(super) client: Arc<ClientHold>,
 }
 
 /// One gather; over when dropped.
 #[derive(Debug)]
-pub(super) struct GatherHold {
+struct GatherHold {
     in_flight: Arc<InFlight>,
 }
 
 impl Drop for GatherHold {
     fn drop(&mut self) {
-        self.in_flight.gathers.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.places.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -97,47 +207,29 @@ impl Drop for GatherHold {
 #[derive(Debug)]
 pub(super) struct ClientHold {
     in_flight: Arc<InFlight>,
-    share: Arc<Share>,
-    client: ClientKey,
+    /// None of a client that is free of the limits of one client.
+    client: Option<(ClientKey, Arc<Share>)>,
+    number: u64,
 }
 
 impl ClientHold {
     /// What the client holds.
-    pub(super) fn share(&self) -> &Arc<Share> {
-        &self.share
+    pub(super) fn share(&self) -> Option<&Arc<Share>> {
+        self.client.as_ref().map(|(_, share)| share)
     }
 }
 
 impl Drop for ClientHold {
     fn drop(&mut self) {
-        let mut clients = self.in_flight.clients.lock();
-        if self.share.leave() {
-            clients.remove(&self.client);
+        let mut table = self.in_flight.table.lock();
+        table.gathers.remove(self.number);
+        if let Some((client, share)) = &self.client
+            && share.leave()
+        {
+            table.clients.remove(client);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_are_as_many_gathers_as_there_may_be_and_places_are_given_back() {
-        let in_flight = Arc::new(InFlight::default());
-        let holds: Vec<_> = (0..3).map(|_| in_flight.enter(3).unwrap()).collect();
-        assert!(in_flight.enter(3).is_err());
-        drop(holds);
-        assert!(in_flight.enter(1).is_ok());
-    }
-
-    #[test]
-    fn a_client_has_its_own_count_and_is_forgotten_at_zero() {
-        let in_flight = Arc::new(InFlight::default());
-        let key = |address: &str| ClientKey::new(address.parse().unwrap(), 64);
-        let one = in_flight.enter_client(key("192.0.2.1"), 1).unwrap();
-        assert!(in_flight.enter_client(key("192.0.2.1"), 1).is_err());
-        assert!(in_flight.enter_client(key("192.0.2.2"), 1).is_ok());
-        drop(one);
-        assert!(in_flight.clients.lock().is_empty());
-    }
-}
+mod tests;

@@ -80,7 +80,9 @@ async fn arrive(
     mut request: Request,
     next: Next<impl Inside>,
 ) -> Response {
-    let Some(Peer { address, refusals }) = request.extensions().get().cloned() else {
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.map(|peer| (peer.address, peer.refusals.clone()));
+    let Some((address, refusals)) = peer else {
         return ProblemDetails::internal().into_response();
     };
     let context = Context::new(door, address.ip(), request.headers());
@@ -216,7 +218,8 @@ fn answer_probe(state: readiness::State, method: &Method) -> Response {
 
 /// By the client's address: `[access]`, where a proxy stands between, and the limits of the path.
 async fn limit(mut request: Request, next: Next<impl Inside>) -> Response {
-    match admit(request.extensions(), request.uri().path(), request.method()).await {
+    let (path, method) = (request.uri().path(), request.method());
+    match admit(request.extensions(), path, method, request.version()).await {
         Ok(Some(places)) => {
             request.extensions_mut().insert(places);
         }
@@ -238,8 +241,10 @@ async fn admit(
     extensions: &Extensions,
     path: &str,
     method: &Method,
+    version: Version,
 ) -> Result<Option<Places>, ProblemDetails> {
     let context = Context::of(extensions)?;
+    let peer = extensions.get().ok_or_else(ProblemDetails::internal)?;
     let metrics = &context.snapshot.metrics;
     if !context.snapshot.access.admits(context.client) {
         metrics.edge.refused(Limit::Access);
@@ -250,7 +255,7 @@ async fn admit(
         && path == Path::Route
         && matches!(*method, Method::GET | Method::HEAD);
     // Before a token is taken: whoever finds no place has had nothing for it.
-    let places = gathers.then(|| context.enter()).transpose()?;
+    let places = gathers.then(|| context.enter(peer, version)).transpose()?;
     if let Some(limiter) = limiter {
         let refused = |_: &_| metrics.edge.refused(Limit::RequestsPerSecond);
         match limiter.admit(context.client).await.inspect_err(refused)? {

@@ -90,9 +90,10 @@ impl Snapshot {
             access: settings.access.clone(),
             clients: settings.clients.clone(),
             limiters,
-            in_flight: before
-                .map(|before| before.in_flight.clone())
-                .unwrap_or_default(),
+            in_flight: match before {
+                Some(before) => before.in_flight.clone(),
+                None => InFlight::new(&common.buffers),
+            },
             server: settings.server.clone(),
             metrics: common.metrics.clone(),
             no_route: common.metrics.no_route(),

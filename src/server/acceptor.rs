@@ -73,10 +73,11 @@ where
                 }
             };
             activity.connected(protocol);
+            let peer = Peer::new(peer, activity.cut().clone());
             let stream = Watched::new(stream, protocol, activity.clone(), timeouts, counted, told);
             Ok((
                 Box::new(stream),
-                Requests::new(Extension(Peer::new(peer)).layer(service), activity),
+                Requests::new(Extension(peer).layer(service), activity),
             ))
         };
         async move {

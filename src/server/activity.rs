@@ -3,14 +3,15 @@
 //! Shared by the stream wrapper, which sees bytes, the service wrapper, which sees requests, and the
 //! table of connections, which may need the place of one that is idle.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::client::Cut;
 use crate::metrics::{ConnectionState, CountedConnection, Ending};
 
 /// Bytes that may come without a request coming of them: the heads of as many requests as may be open
@@ -78,7 +79,8 @@ pub(super) struct Activity {
     closing: AtomicBool,
     /// Whether the next response is the last.
     ending: AtomicBool,
-    task: AtomicWaker,
+    /// Wakes its task, or ends it from within a request.
+    cut: Arc<Cut>,
 }
 
 #[derive(Debug)]
@@ -147,7 +149,7 @@ impl Activity {
             times: Mutex::new(times),
             closing: AtomicBool::new(false),
             ending: AtomicBool::new(false),
-            task: AtomicWaker::new(),
+            cut: Arc::default(),
         }
     }
 
@@ -222,7 +224,7 @@ impl Activity {
         drop(times);
         if http2 {
             // Made by a task of its own; the timer may be set for later than this response's time.
-            self.task.wake();
+            self.cut.wake();
         }
         number
     }
@@ -309,7 +311,7 @@ impl Activity {
     /// Asks the connection to end; its task is woken to do so.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        self.task.wake();
+        self.cut.wake();
     }
 
     /// Counts why the service ends it; only the first reason counts.
@@ -330,9 +332,14 @@ impl Activity {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// What those who answer its requests may end it with.
+    pub(super) fn cut(&self) -> &Arc<Cut> {
+        &self.cut
+    }
+
     /// Notes which task to wake.
     pub(super) fn watch(&self, waker: &Waker) {
-        self.task.register(waker);
+        self.cut.watch(waker);
     }
 }
 

@@ -122,6 +122,10 @@ impl<S> Watched<S> {
     fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<Overdue> {
         self.activity.watch(context.waker());
         loop {
+            if self.activity.cut().is_cut() {
+                self.activity.ends(Ending::Displaced);
+                return Poll::Ready(Overdue::Write);
+            }
             if self.activity.is_closing() {
                 return Poll::Ready(Overdue::Idle);
             }

@@ -59,3 +59,4 @@ mod syntax;
 mod syntax_http2;
 mod timeouts;
 mod traffic;
+mod untaken;

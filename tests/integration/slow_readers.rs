@@ -85,12 +85,12 @@ async fn a_client_that_takes_nothing_of_its_answer_is_closed() {
 
 #[tokio::test]
 async fn the_time_of_a_response_is_not_longer_because_another_limit_comes_first() {
-    let server = "header_timeout = \"3s\"\nwrite_timeout = \"4s\"\nmax_in_flight = 1";
+    let server = "header_timeout = \"3s\"\nwrite_timeout = \"4s\"\nmax_in_flight_per_client = 1";
     let (service, _upstream) = service_with(server).await;
     let slow = small(&service).await;
     let begun = Instant::now();
     let _slow = get_big_over(slow).await;
-    until_async(async || service.get("/one").await.status == 503).await;
+    until_async(async || service.get("/one").await.status == 429).await;
     until_async(async || service.get("/one").await.status == 200).await;
     let held = begun.elapsed();
     assert!(held > Duration::from_secs(3), "{held:?}");

@@ -1,14 +1,13 @@
 //! The body of a gathered answer: small ones as one piece, large ones without a copy.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::http::in_flight::Places;
+use crate::http::in_flight::{GaveWay, Places};
 use crate::upstream::{Reply, Reservation};
 
 /// Up to this many bytes, one copy is cheaper than several pieces to write.
@@ -85,45 +84,42 @@ impl Segments {
         } else {
             self.pieces.into()
         };
+        places.gather.answer(pieces, self.reservations);
         AnswerBody {
-            pieces,
             left: length as u64,
-            _reservations: self.reservations,
-            _places: places,
+            places,
         }
     }
 }
 
-/// A body of known length. What it holds counts as held until it has been sent or dropped.
+/// A body of known length. What it holds counts as held until it has been sent or dropped, or has
+/// given way to others.
 pub(super) struct AnswerBody {
-    pieces: VecDeque<Bytes>,
     left: u64,
-    _reservations: Vec<Reservation>,
-    _places: Places,
+    places: Places,
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = GaveWay;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(piece) = self.pieces.front_mut() else {
+    ) -> Poll<Option<Result<Frame<Bytes>, GaveWay>>> {
+        if self.left == 0 {
             return Poll::Ready(None);
-        };
-        // No more at once than a connection may hold back, or a slow client looks like a fast one.
-        let frame = piece.split_to(piece.len().min(FRAME));
-        if piece.is_empty() {
-            self.pieces.pop_front();
         }
-        self.left -= frame.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(frame))))
+        // No more at once than a connection may hold back, or a slow client looks like a fast one.
+        let next = self.places.gather.next_bytes(FRAME);
+        if let Ok(Some(bytes)) = &next {
+            self.left -= bytes.len() as u64;
+        }
+        Poll::Ready(next.transpose().map(|next| next.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.left == 0
     }
 
     fn size_hint(&self) -> SizeHint {
