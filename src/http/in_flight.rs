@@ -26,7 +26,7 @@ use crate::upstream::{Buffers, Share, for_anybody};
 
 /// Of so many shares of the last part of `max_in_flight`, a client has one: few addresses do not fill
 /// it either.
-const SHARES_OF_THE_LAST: usize = 256;
+const SHARES_OF_THE_LAST: usize = 128;
 
 /// The gathers of the process; outlives snapshots.
 #[derive(Debug, Default)]

@@ -105,7 +105,8 @@ impl Upstream {
             Some(permit) => permit,
             None => {
                 let refused = |_: &_| self.common.metrics.edge.refused(Limit::MaxWait);
-                let permit = self.permits.acquire().await.inspect_err(refused)?;
+                let permit = self.permits.acquire(request.share.as_deref()).await;
+                let permit = permit.inspect_err(refused)?;
                 progress.has_permit.store(true, Ordering::Relaxed);
                 progress.counted.enter(CallState::Running);
                 permit
