@@ -16,6 +16,8 @@ pub(super) struct ReplyBody {
     bytes: Vec<u8>,
     /// Bytes that came, those that were discarded included.
     came: usize,
+    /// Bytes that the reservation holds, of which not all need have come.
+    held: usize,
     most: usize,
     is_refused: bool,
     reservation: Reservation,
@@ -28,6 +30,7 @@ impl ReplyBody {
         Self {
             bytes: Vec::new(),
             came: 0,
+            held: 0,
             most,
             is_refused: false,
             reservation,
@@ -45,19 +48,21 @@ impl ReplyBody {
     /// Its head announces `length` bytes.
     ///
     /// # Errors
-    /// [`Kind::TooLarge`] when those are too many.
+    /// [`Kind::TooLarge`] when those are too many, [`Kind::Overloaded`] when there is no room for them:
+    /// before the first has come, since those of a reply that does not fit at its end were for nothing.
     pub(super) fn expect(&mut self, length: u64) -> Result<(), Kind> {
-        match usize::try_from(length) {
-            // It is read as far as it may be, and no further.
-            _ if self.is_refused => Ok(()),
-            Ok(length) if length <= self.most => {
-                if self.is_wanted() {
-                    self.bytes.reserve_exact(length);
-                }
-                Ok(())
-            }
-            _ => Err(Kind::TooLarge),
+        // What is refused is read as far as it may be, and no further.
+        if self.is_refused {
+            return Ok(());
         }
+        let length = usize::try_from(length).ok();
+        let length = length.filter(|length| *length <= self.most);
+        let length = length.ok_or(Kind::TooLarge)?;
+        if self.is_wanted() {
+            self.hold(length)?;
+            self.bytes.reserve_exact(length);
+        }
+        Ok(())
     }
 
     /// The next bytes.
@@ -92,9 +97,17 @@ impl ReplyBody {
         }
         if !self.is_wanted() {
             self.discard();
-        } else if !self.reservation.grow(more) {
+        } else if self.came > self.held {
+            self.hold(self.came - self.held)?;
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, more: usize) -> Result<(), Kind> {
+        if !self.reservation.grow(more) {
             return Err(Kind::Overloaded);
         }
+        self.held += more;
         Ok(())
     }
 

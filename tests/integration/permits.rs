@@ -161,3 +161,18 @@ async fn replies_over_max_buffered_are_overloaded_and_the_next_ones_are_not() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_reply_that_will_not_fit_is_refused_at_its_head() {
+    for http in PROTOCOLS {
+        let body = format!("\"{}\"", "x".repeat(100_000));
+        let upstream = Upstream::with(&body, Duration::ZERO);
+        // Half of it comes, which would fit.
+        let config = upstream.section("work", "/fault/hang/body")
+            + &format!("http = \"{http}\"\n")
+            + &route("/one", "all", "work", "calls = 1");
+        let sections = "[rate_limit]\nenabled = false";
+        let service = Service::with("max_buffered = \"64KiB\"", sections, &config).await;
+        is_overloaded(&soon(service.get("/one")).await);
+    }
+}
