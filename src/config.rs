@@ -13,6 +13,8 @@ mod changes;
 mod check;
 mod effective;
 mod environment;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod key;
 mod load;
 mod problem;

@@ -5,6 +5,8 @@ mod activity;
 mod connections;
 mod descriptors;
 mod drain;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod incidents;
 mod listener;
 mod proxy_protocol;

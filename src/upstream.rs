@@ -12,6 +12,8 @@ mod connections;
 mod dial;
 mod exchange;
 mod failure;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http1;
 mod http2;
 mod json;

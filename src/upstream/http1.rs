@@ -3,6 +3,8 @@
 
 mod chunked;
 mod head;
+#[cfg(any(test, fuzzing))]
+pub(super) mod outcome;
 mod reply;
 
 use std::cell::RefCell;

@@ -6,6 +6,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
+use crate::upstream::call::is_success;
 
 const CASES: u64 = 40_000;
 
@@ -112,7 +113,7 @@ async fn by_hyper(pieces: &[&[u8]]) -> Option<(u16, Vec<u8>)> {
     let result = match response {
         Ok(response) => {
             let status = response.status().as_u16();
-            let is_success = crate::upstream::call::is_success(response.status());
+            let is_success = is_success(response.status());
             let body = response.into_body().collect().await;
             match body {
                 Ok(body) => Some((status, body.to_bytes().to_vec())),
