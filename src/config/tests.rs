@@ -5,6 +5,7 @@ use crate::gather::{Launch, Policy};
 
 mod broken;
 mod limits;
+mod urls;
 
 /// Everything that must be said, and two routes; tests append to it.
 const BASE: &str = r#"

@@ -59,54 +59,62 @@ fn urls(said: Option<&raw::Urls>, key: &Key, report: &mut Report<'_>) -> Option<
     };
     let texts = said.all();
     if texts.is_empty() || texts.len() > MOST_URLS {
-        let reason = format_args!("a list has 1 to {MOST_URLS} URLs");
-        report.said(key, None, reason);
+        // A list whose elements cannot be read was meant to hold some.
+        if !report.is_broken(key) {
+            let value = if texts.is_empty() { "[]" } else { "[…]" };
+            let (count, most) = (texts.len(), MOST_URLS);
+            let reason = format_args!("a list has 1 to {most} URLs, and this has {count}");
+            report.said(key, Some(value.to_owned()), reason);
+        }
         return None;
     }
-    let parsed: Vec<_> = texts.iter().map(|text| url(text, key, report)).collect();
-    let urls: Vec<Url> = parsed.into_iter().collect::<Option<_>>()?;
-    for (index, url) in urls.iter().enumerate() {
-        let first = &urls[0];
-        let rest = |url: &Url| {
-            (
-                url.scheme().to_owned(),
-                url[Position::BeforePath..].to_owned(),
-            )
+    let mut urls: Vec<Url> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let place = match said {
+            raw::Urls::One(_) => key.clone(),
+            raw::Urls::Several(_) => key.index(index),
         };
-        if rest(url) != rest(first) {
-            let reason = "the URLs of a list differ in host and port only";
-            report.said(key, Some(quoted(url.as_str())), reason);
-            return None;
-        }
-        if urls[..index].contains(url) {
-            let reason = "the same URL is there twice";
-            report.said(key, Some(quoted(url.as_str())), reason);
-            return None;
+        match url(text).and_then(|url| beside(&urls, url)) {
+            Ok(url) => urls.push(url),
+            Err(reason) => report.said(&place, shown(text), reason),
         }
     }
-    Some(urls)
+    (urls.len() == texts.len()).then_some(urls)
 }
 
-fn url(text: &str, key: &Key, report: &mut Report<'_>) -> Option<Url> {
-    // What stands before an "@" may be a password.
-    let value = (!text.contains('@')).then(|| quoted(text));
-    let Ok(url) = Url::parse(text) else {
-        report.said(key, value, ALLOWED);
-        return None;
+/// `url`, where it may stand in a list behind `urls`.
+fn beside(urls: &[Url], url: Url) -> Result<Url, &'static str> {
+    if urls.contains(&url) {
+        return Err("the same URL is there twice");
+    }
+    let is_alike = |first: &Url| {
+        first.scheme() == url.scheme()
+            && first[Position::BeforePath..] == url[Position::BeforePath..]
     };
-    let reason = if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        ALLOWED
+    if !urls.first().is_none_or(is_alike) {
+        return Err("the URLs of a list differ in host and port only: one scheme, path and query");
+    }
+    Ok(url)
+}
+
+fn url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| ALLOWED)?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        Err(ALLOWED)
     } else if !url.username().is_empty() || url.password().is_some() {
-        "a url has no user and password; send an authorization header (`headers`)"
+        Err("a url has no user and password; send an authorization header (`headers`)")
     } else if url.fragment().is_some() {
-        "a url has no fragment (\"#…\")"
+        Err("a url has no fragment (\"#…\")")
     } else if url.port() == Some(0) {
-        "port 0 is no port"
+        Err("port 0 is no port")
     } else {
-        return Some(url);
-    };
-    report.said(key, value, reason);
-    None
+        Ok(url)
+    }
+}
+
+/// A URL as problems show it: what stands before an "@" may be a password.
+fn shown(text: &str) -> Option<String> {
+    (!text.contains('@')).then(|| quoted(text))
 }
 
 /// `ca` of an upstream, or of Redis.
