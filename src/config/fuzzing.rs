@@ -12,8 +12,13 @@ pub fn target(template: &str, value: &str, query: &str) {
     };
     // As the service cuts a query.
     let forwarded = query.split(['&', '#', ' ']).next().unwrap_or_default();
-    let forwarded = [Forwarded { name: "q", raw: forwarded }];
-    let plain = target.path_and_query(&[("a", "x")], &[]).expect("a plain value");
+    let forwarded = [Forwarded {
+        name: "q",
+        raw: forwarded,
+    }];
+    let plain = target
+        .path_and_query(&[("a", "x")], &[])
+        .expect("a plain value");
     let Ok(hostile) = target.path_and_query(&[("a", value)], &forwarded) else {
         return;
     };

@@ -44,9 +44,7 @@ pub(in crate::upstream) fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]
     let keeps = reply.leaves_connection();
     let ended = reply.end();
     match (reply.head(), ended) {
-        (Some(head), _) if !is_success(head.status) => {
-            Outcome::Refused(head.status.as_u16())
-        }
+        (Some(head), _) if !is_success(head.status) => Outcome::Refused(head.status.as_u16()),
         (_, Err((kind, _))) => Outcome::Broken(kind),
         (Some(head), Ok(())) => {
             Outcome::Whole(head.status.as_u16(), body.into_parts().0.to_vec(), keeps)
@@ -54,4 +52,3 @@ pub(in crate::upstream) fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]
         (None, Ok(())) => unreachable!("a reply that is over has a head"),
     }
 }
-
