@@ -7,7 +7,7 @@ from machine import resident_bytes
 from rows import up
 
 CONNECTIONS = 3000
-GOAL, GOAL_BYTES = 1.6, 24 * 1024
+GOAL, GOAL_BYTES = 1.25, 24 * 1024
 
 
 def idle(site, _arguments):
