@@ -193,10 +193,11 @@ impl Forwarded<'_> {
     }
 
     /// As it came, but for what has no place in a query (RFC 3986 section 3.4): that is percent-encoded,
-    /// so that it is decoded to the same bytes.
+    /// so that it is decoded to the same bytes. So is `;`, since for some upstreams another parameter
+    /// begins behind it (HTML 4.01, appendix B.2.2), and only this one was asked for.
     fn encode(&self, into: &mut String) {
         for byte in self.raw.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte) {
+            if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/?%".contains(&byte) {
                 into.push(char::from(byte));
             } else {
                 push_encoded(byte, into);

@@ -111,7 +111,7 @@ const QUERIES: &[(&str, Option<&str>)] = &[
     ("lang=a+b", Some("&lang=a+b")),
     ("lang=a%20b", Some("&lang=a%20b")),
     ("lang=../..", Some("&lang=../..")),
-    ("lang=a;user=9", Some("&lang=a;user=9")),
+    ("lang=a;user=9", Some("&lang=a%3Buser=9")),
     ("lang=caf%E9", Some("&lang=caf%E9")),
     ("lang=%E9=%ff", Some("&lang=%E9=%ff")),
     ("lang=100%", Some("&lang=100%")),
