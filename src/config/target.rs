@@ -2,10 +2,17 @@
 //! the target of one call. Nothing of a request can choose the host, the scheme or the port, or climb out
 //! of the path.
 
+mod forwarded;
+mod template;
+
 use std::fmt;
 
 use bytes::Bytes;
 use url::Url;
+
+pub use self::forwarded::Forwarded;
+pub(super) use self::template::BadTemplate;
+use self::template::{check_characters, query_pieces, segments};
 
 /// The target of a branch, parsed once from the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,25 +50,6 @@ pub struct BadParameter {
     pub name: String,
     /// What is wrong with its value, for the client (never the value).
     pub reason: &'static str,
-}
-
-/// A template that cannot be a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum BadTemplate {
-    /// It does not begin with a slash.
-    Relative,
-    /// It holds a character that has no place in a target: a fragment, a space, a backslash.
-    Character(char),
-    /// A segment is `.` or `..`, or holds an encoded dot, slash or backslash.
-    Climbs,
-    /// A brace without its other half.
-    Braces,
-    /// A parameter that the route's path does not have.
-    UnknownParameter(String),
-    /// A parameter in the name of a query parameter.
-    ParameterAsName,
-    /// The upstream's URL has a query already.
-    QueryInUrl,
 }
 
 impl Target {
@@ -175,37 +163,6 @@ impl Target {
     }
 }
 
-/// A query parameter that is passed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Forwarded<'a> {
-    /// Its name, as `forward_query` says it.
-    pub name: &'a str,
-    /// Name and value as they came, between two `&`.
-    pub raw: &'a str,
-}
-
-impl Forwarded<'_> {
-    fn check(&self) -> Result<(), BadParameter> {
-        let decoded = url::form_urlencoded::parse(self.raw.as_bytes());
-        decoded
-            .map(|(_, value)| value)
-            .try_for_each(|value| check_value(self.name, &value))
-    }
-
-    /// As it came, but for what has no place in a query (RFC 3986 section 3.4): that is percent-encoded,
-    /// so that it is decoded to the same bytes. So is `;`, since for some upstreams another parameter
-    /// begins behind it (HTML 4.01, appendix B.2.2), and only this one was asked for.
-    fn encode(&self, into: &mut String) {
-        for byte in self.raw.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/?%".contains(&byte) {
-                into.push(char::from(byte));
-            } else {
-                push_encoded(byte, into);
-            }
-        }
-    }
-}
-
 impl Path {
     fn expand(&self, values: &[(&str, &str)]) -> Result<String, BadParameter> {
         let mut path = self.prefix.clone();
@@ -266,28 +223,6 @@ impl Piece {
     }
 }
 
-impl fmt::Display for BadTemplate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Relative => f.write_str("a target begins with \"/\""),
-            Self::Character(character) => write!(f, "{character:?} is not allowed in a target"),
-            Self::Climbs => f.write_str(
-                "a segment of a target is not \".\" or \"..\", and has no encoded dot, slash or backslash",
-            ),
-            Self::Braces => f.write_str("a parameter is a name in braces, such as {id}"),
-            Self::UnknownParameter(name) => {
-                write!(f, "the route's path has no parameter {{{name}}}")
-            }
-            Self::ParameterAsName => {
-                f.write_str("in a query, parameters stand in values only, such as ?user={id}")
-            }
-            Self::QueryInUrl => f.write_str(
-                "the upstream's url has a query already; move it to the targets or leave out the target",
-            ),
-        }
-    }
-}
-
 impl fmt::Display for BadParameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "parameter {:?}: {}", self.name, self.reason)
@@ -295,66 +230,6 @@ impl fmt::Display for BadParameter {
 }
 
 impl std::error::Error for BadParameter {}
-
-fn check_characters(template: &str) -> Result<(), BadTemplate> {
-    if !template.starts_with('/') {
-        return Err(BadTemplate::Relative);
-    }
-    let wrong = |it: &char| it.is_control() || it.is_whitespace() || "#\\\"<>`^|".contains(*it);
-    template
-        .chars()
-        .find(wrong)
-        .map_or(Ok(()), |character| Err(BadTemplate::Character(character)))
-}
-
-fn segments(path: &str, parameters: &[&str]) -> Result<Vec<Vec<Piece>>, BadTemplate> {
-    let lower = path.to_ascii_lowercase();
-    let climbs = |segment: &str| segment == "." || segment.contains("..");
-    if ["%2e", "%2f", "%5c"]
-        .iter()
-        .any(|code| lower.contains(code))
-        || path.split('/').any(climbs)
-    {
-        return Err(BadTemplate::Climbs);
-    }
-    path.split('/')
-        .skip(1)
-        .map(|segment| pieces(segment, parameters))
-        .collect()
-}
-
-fn query_pieces(query: &str, parameters: &[&str]) -> Result<Vec<Piece>, BadTemplate> {
-    let is_named = |pair: &str| {
-        pair.split_once('=')
-            .map_or(pair, |(name, _)| name)
-            .contains('{')
-    };
-    if query.split('&').any(is_named) {
-        return Err(BadTemplate::ParameterAsName);
-    }
-    pieces(query, parameters)
-}
-
-fn pieces(mut text: &str, parameters: &[&str]) -> Result<Vec<Piece>, BadTemplate> {
-    let mut pieces = Vec::new();
-    while let Some((literal, rest)) = text.split_once('{') {
-        let (name, after) = rest.split_once('}').ok_or(BadTemplate::Braces)?;
-        if literal.contains('}') || name.contains('{') {
-            return Err(BadTemplate::Braces);
-        }
-        if !parameters.contains(&name) {
-            return Err(BadTemplate::UnknownParameter(name.to_owned()));
-        }
-        pieces.push(Piece::Literal(literal.to_owned()));
-        pieces.push(Piece::Parameter(name.to_owned()));
-        text = after;
-    }
-    if text.contains('}') {
-        return Err(BadTemplate::Braces);
-    }
-    pieces.push(Piece::Literal(text.to_owned()));
-    Ok(pieces)
-}
 
 fn expand(
     pieces: &[Piece],
