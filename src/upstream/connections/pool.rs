@@ -69,22 +69,34 @@ impl Pool {
         }
     }
 
-    /// A connection to `address` that is there.
+    /// A connection to `address` that is there; or to one that the upstream's names stand for no more, as
+    /// long as it is young: a name may stand for others of many at each look-up.
     pub(super) fn take(
         &mut self,
         address: &Arc<Address>,
         wish: &Wish,
         settings: &UpstreamSettings,
     ) -> Option<Lease> {
+        let chosen = self.take_if(wish, settings, |_, at| Arc::ptr_eq(at, address));
+        chosen.or_else(|| self.take_if(wish, settings, |addresses, at| !addresses.has(at)))
+    }
+
+    fn take_if(
+        &mut self,
+        wish: &Wish,
+        settings: &UpstreamSettings,
+        may_be_at: impl Fn(&Addresses, &Arc<Address>) -> bool,
+    ) -> Option<Lease> {
         let is_there = |it: &&Arc<http2::Connection>| {
             let is_excepted = wish
                 .except
                 .as_ref()
                 .is_some_and(|except| Arc::ptr_eq(except, it));
-            Arc::ptr_eq(&it.address, address) && !is_excepted && it.has_room(settings)
+            may_be_at(&self.addresses, &it.address) && !is_excepted && it.has_room(settings)
         };
         if let Some(connection) = self.http2.iter().find(is_there) {
-            return Some(Lease::Http2(connection.clone(), CallOn::new(address)));
+            let call = CallOn::new(&connection.address);
+            return Some(Lease::Http2(connection.clone(), call));
         }
         if wish.is_fresh {
             return None;
@@ -93,11 +105,12 @@ impl Pool {
         while let Some(position) = self
             .idle
             .iter()
-            .rposition(|it| Arc::ptr_eq(&it.address, address))
+            .rposition(|it| may_be_at(&self.addresses, &it.address))
         {
             let mut connection = self.idle.remove(position);
             if connection.is_young(now, settings) && connection.is_quiet() {
-                return Some(Lease::Http1(connection, CallOn::new(address)));
+                let call = CallOn::new(&connection.address);
+                return Some(Lease::Http1(connection, call));
             }
         }
         None

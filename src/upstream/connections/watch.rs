@@ -70,12 +70,8 @@ impl Pool {
             ..
         } = self;
         let now = Instant::now();
-        idle.retain_mut(|it| {
-            it.is_young(now, settings) && addresses.has(&it.address) && it.is_open()
-        });
-        http2.retain(|it| {
-            it.is_good(settings) && !it.is_overdue(settings) && addresses.has(&it.address)
-        });
+        idle.retain_mut(|it| it.is_young(now, settings) && it.is_open());
+        http2.retain(|it| it.is_good(settings) && !it.is_overdue(settings));
         let is_unused = addresses.all().iter().all(|address| address.calls() == 0);
         let is_over = is_unused && idle.is_empty() && http2.is_empty();
         self.is_watched = !is_over;
