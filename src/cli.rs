@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::ask::Page;
+use self::admin_client::Page;
 use crate::config::{self, Config, Environment, Problem, Problems};
 use crate::mock;
 
+mod admin_client;
 mod advice;
-mod ask;
 
 /// Wrong on the command line or in the file (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
@@ -99,7 +99,7 @@ impl Line {
     /// answer does it matter what is wrong with the file.
     fn ask(&self, page: Page) -> Result<String, Problems> {
         let admin = config::admin(&self.config, &Environment::of_process())?;
-        ask::page(admin.as_ref(), page).map_err(|problem| {
+        admin_client::page(admin.as_ref(), page).map_err(|problem| {
             let wrong = self.load().err();
             let all = wrong.iter().flat_map(Problems::iter).cloned();
             all.chain([problem]).collect()

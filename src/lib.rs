@@ -30,7 +30,7 @@
 //! | [`telemetry`] | logs, the admin listener, metrics as text | readiness, config, metrics |
 //! | [`metrics`] | what the process counts: handles and their names | |
 //! | [`mock`] | the stand-in upstream | config |
-//! | [`cli`] | the command line, called by `main` | mock, config, gather, http, app, telemetry |
+//! | [`cli`] | the command line, called by `main` | mock, config, gather, http, app, telemetry, trust |
 //!
 //! A type lives in the lowest room that needs it. `tests/integration/rooms.rs` keeps this table true.
 

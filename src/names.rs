@@ -1,60 +1,107 @@
 //! Names to addresses, without the C library's resolver (which a static binary cannot use safely).
 //!
-//! Literal addresses never come here. The last good answer of a name is kept and used while the
-//! name server is down.
+//! Literal addresses never come here. As with the C library (`hosts: files dns`), a name that stands in
+//! the hosts file is asked for nowhere else, and both files are read again when they change.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `names.rs` | who is asked first |
+//! | `hosts` | the text of a hosts file |
+//! | `servers` | the name servers of a resolv.conf, and the last good answers |
+//! | `file` | a file that is read again when it has changed |
 
-use std::collections::HashMap;
 use std::error::Error;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hickory_resolver::config::{ResolveHosts, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
-use parking_lot::Mutex;
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::ProtoError;
 use reqwest::dns::{Name, Resolve, Resolving};
-use tokio::time::{Instant, timeout};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-/// How long a name server is waited for when nothing is known of the name.
-const LIMIT: Duration = Duration::from_secs(5);
-/// How long when there is an old answer.
-const LIMIT_WITH_ANSWER: Duration = Duration::from_secs(1);
-/// How long the old answer is used without asking again, after a name server did not answer.
-const REST: Duration = Duration::from_secs(5);
+mod file;
+mod hosts;
+mod servers;
+
+use self::file::WatchedFile;
+use self::hosts::Hosts;
+use self::servers::Servers;
+
+/// How often at most it is looked whether the files have changed.
+const LOOK: Duration = Duration::from_secs(1);
+/// Where name servers answer (RFC 1035 section 4.2).
+const DNS_PORT: u16 = 53;
 
 /// The resolver of the process; clones share what they know.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Names {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
-    /// Made when the first name is looked up; again while `/etc/resolv.conf` cannot be read.
-    resolver: Mutex<Option<TokioResolver>>,
-    answers: Mutex<HashMap<String, Answer>>,
+    port: u16,
+    known: Mutex<Known>,
+    /// Whether the files are to be read again, changed or not.
+    is_told: AtomicBool,
 }
 
-/// The last good answer for a name.
-#[derive(Clone)]
-struct Answer {
-    addresses: Vec<IpAddr>,
-    /// Until when it is used as it is, since the name server did not answer.
-    resting_until: Option<Instant>,
+/// What the files said when they were read last.
+struct Known {
+    looked: Option<Instant>,
+    hosts_file: WatchedFile,
+    hosts: Arc<Hosts>,
+    resolv_conf: WatchedFile,
+    servers: Arc<Servers>,
 }
 
-type LookupError = Box<dyn Error + Send + Sync>;
+/// Why a name gives no address.
+#[derive(Debug)]
+pub enum LookupError {
+    /// No name server knows the name: it is misspelt, or not there yet.
+    NoSuchName,
+    /// The name is there, and has no address: something else is kept under it.
+    NoAddress,
+    /// The name servers did not answer in time: one is down, or a firewall is between.
+    Silent,
+    /// `/etc/resolv.conf` is missing, unreadable or names no server.
+    NoServer,
+    /// What stands in the place of a name is none: a label is empty, or longer than 63 bytes.
+    NoName(ProtoError),
+    /// A name server refused, failed or could not be reached.
+    Failed(NetError),
+}
+
+impl Default for Names {
+    /// By the files of the system.
+    fn default() -> Self {
+        Self::of_files("/etc/hosts", "/etc/resolv.conf", DNS_PORT)
+    }
+}
 
 impl Names {
-    /// Asks the name servers of `config` instead of the system's.
+    /// By other files than those of the system, with name servers that answer at `port`: for tests.
     #[must_use]
-    pub fn asking(config: ResolverConfig) -> Self {
-        let names = Self::default();
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *names.shared.resolver.lock() = with_limits(builder).ok();
-        names
+    pub fn of_files(hosts: impl Into<PathBuf>, resolv_conf: impl Into<PathBuf>, port: u16) -> Self {
+        let known = Known {
+            looked: None,
+            hosts_file: WatchedFile::new(hosts.into()),
+            hosts: Arc::default(),
+            resolv_conf: WatchedFile::new(resolv_conf.into()),
+            servers: Arc::default(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                port,
+                known: Mutex::new(known),
+                is_told: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// The addresses of a name.
@@ -65,87 +112,90 @@ impl Names {
         if is_localhost(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
-        let known = self.shared.answers.lock().get(name).cloned();
-        if let Some(Answer {
-            addresses,
-            resting_until: Some(until),
-        }) = &known
-            && Instant::now() < *until
-        {
-            return Ok(addresses.clone());
-        }
-        let limit = if known.is_some() {
-            LIMIT_WITH_ANSWER
-        } else {
-            LIMIT
-        };
-        // In a task of its own, so that a slow answer is there for the next call.
-        let asked = tokio::spawn(self.clone().ask(name.to_owned()));
-        match (timeout(limit, asked).await, known) {
-            (Ok(Ok(Ok(addresses))), _) => Ok(addresses),
-            (_, Some(old)) => {
-                let resting_until = Some(Instant::now() + REST);
-                let answer = Answer {
-                    resting_until,
-                    ..old
-                };
-                self.shared
-                    .answers
-                    .lock()
-                    .insert(name.to_owned(), answer.clone());
-                Ok(answer.addresses)
-            }
-            (Ok(Ok(Err(error))), None) => Err(error),
-            (_, None) => Err("the name servers did not answer in time".into()),
+        let (hosts, servers) = self.known().await;
+        match hosts.addresses(name) {
+            Some(addresses) => Ok(addresses.to_vec()),
+            None => servers.lookup(name).await,
         }
     }
 
-    async fn ask(self, name: String) -> Result<Vec<IpAddr>, LookupError> {
-        let resolver = self.resolver()?;
-        let addresses: Vec<IpAddr> = resolver.lookup_ip(name.as_str()).await?.iter().collect();
-        if addresses.is_empty() {
-            return Err("the name has no address".into());
-        }
-        let answer = Answer {
-            addresses: addresses.clone(),
-            resting_until: None,
-        };
-        self.shared.answers.lock().insert(name, answer);
-        Ok(addresses)
+    /// Reads the files again at the next look-up, and keeps no answer of a name server that still holds.
+    pub fn reread(&self) {
+        self.shared.is_told.store(true, Ordering::Relaxed);
     }
 
-    fn resolver(&self) -> Result<TokioResolver, LookupError> {
-        let mut resolver = self.shared.resolver.lock();
-        if let Some(resolver) = resolver.as_ref() {
-            return Ok(resolver.clone());
-        }
-        match TokioResolver::builder_tokio() {
-            Ok(builder) => Ok(resolver.insert(with_limits(builder)?).clone()),
-            // Without a readable /etc/resolv.conf only /etc/hosts is asked, never a public server.
-            Err(_) => {
-                let none = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-                let provider = TokioRuntimeProvider::default();
-                with_limits(TokioResolver::builder_with_config(none, provider))
+    /// What the files say now.
+    async fn known(&self) -> (Arc<Hosts>, Arc<Servers>) {
+        let mut known = self.shared.known.lock().await;
+        let is_told = self.shared.is_told.swap(false, Ordering::Relaxed);
+        if is_told || known.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            if is_told {
+                known.hosts_file.forget();
+                known.resolv_conf.forget();
             }
+            known.look(self.shared.port).await;
+            known.looked = Some(Instant::now());
         }
+        (known.hosts.clone(), known.servers.clone())
     }
 }
 
-fn with_limits(
-    mut builder: ResolverBuilder<TokioRuntimeProvider>,
-) -> Result<TokioResolver, LookupError> {
-    let options = builder.options_mut();
-    options.timeout = Duration::from_secs(2);
-    options.attempts = 2;
-    options.use_hosts_file = ResolveHosts::Always;
-    Ok(builder.build()?)
+impl Known {
+    async fn look(&mut self, port: u16) {
+        if let Some(hosts) = self.hosts_file.changed(Hosts::parse).await {
+            self.hosts = Arc::new(hosts);
+        }
+        let parse = move |text: &[u8]| servers::resolver(text, port);
+        let Some(resolver) = self.resolv_conf.changed(parse).await else {
+            return;
+        };
+        if let Err(error) = &resolver {
+            // Then only the hosts file is asked, never a public server.
+            let file = self.resolv_conf.path().display();
+            tracing::warn!(%file, %error, "names cannot be looked up in DNS");
+        }
+        self.servers = Arc::new(self.servers.succeeded_by(resolver.ok()));
+    }
 }
 
-/// `localhost` and names below it are this machine (RFC 6761 section 6.3).
+/// `localhost` and names below it are this machine, whatever a hosts file says (RFC 6761 section 6.3).
 fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }
+
+impl LookupError {
+    /// Whether it is what a name server says of the name.
+    fn is_an_answer(&self) -> bool {
+        matches!(self, Self::NoSuchName | Self::NoAddress)
+    }
+}
+
+impl From<NetError> for LookupError {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Timeout => Self::Silent,
+            error if error.is_nx_domain() => Self::NoSuchName,
+            error if error.is_no_records_found() => Self::NoAddress,
+            error => Self::Failed(error),
+        }
+    }
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchName => f.write_str("no such name"),
+            Self::NoAddress => f.write_str("the name has no address"),
+            Self::Silent => f.write_str("the name servers did not answer in time"),
+            Self::NoServer => f.write_str("there is no name server to ask (/etc/resolv.conf)"),
+            Self::NoName(error) => write!(f, "not a name: {error}"),
+            Self::Failed(error) => write!(f, "the name servers failed: {error}"),
+        }
+    }
+}
+
+impl Error for LookupError {}
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
@@ -160,3 +210,6 @@ impl Resolve for Names {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

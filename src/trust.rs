@@ -49,6 +49,11 @@ pub(crate) fn client_config_with(key: &str, more: Option<&Path>) -> Result<Clien
     trusting(roots)
 }
 
+/// The TLS settings of a client that speaks no TLS: nobody is trusted, and no file is read.
+pub(crate) fn nobody() -> Result<ClientConfig, Problem> {
+    trusting(RootCertStore::empty())
+}
+
 fn trusting(roots: RootCertStore) -> Result<ClientConfig, Problem> {
     let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()

@@ -66,8 +66,9 @@ impl Reload {
         }
     }
 
-    /// Everything is read and made before anything is changed.
+    /// Everything is read and made before anything is changed. Names are looked up anew in any case.
     fn again(&mut self) -> Result<Changes, Problems> {
+        self.live.common.names.reread();
         let config = config::load(&self.file, &Environment::of_process())?;
         let Live {
             current,

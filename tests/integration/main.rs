@@ -38,6 +38,8 @@ mod linger;
 mod log_files;
 mod logged;
 mod metrics;
+mod name_server;
+mod names;
 mod nginx;
 mod page;
 mod permits;
