@@ -238,7 +238,7 @@ pub(super) fn is_success(status: StatusCode) -> bool {
 }
 
 fn checked(body: Bytes, select: Option<&str>) -> Option<Bytes> {
-    let body = json::is_document(&body).then_some(body)?;
+    let body = json::document(body)?;
     match select {
         Some(pointer) => json::select(&body, pointer),
         None => Some(body),
