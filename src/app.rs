@@ -144,12 +144,12 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, Problems> {
 /// # Errors
 /// When its address cannot be had.
 pub fn serve_mock(settings: &MockSettings) -> Result<(), Problems> {
-    let _logs = logs::init(&LogSettings {
+    let logs = Arc::new(logs::init(&LogSettings {
         format: LogFormat::Auto,
         level: tracing::Level::INFO,
         access: AccessLog::Off,
         file: None,
-    })?;
+    })?);
     raise_descriptor_limit();
     let unavailable = |error| Problem::unavailable(settings.listen, error);
     let signals = Signals::listen().map_err(unavailable)?;
@@ -157,9 +157,11 @@ pub fn serve_mock(settings: &MockSettings) -> Result<(), Problems> {
     let mock = mock::bind(settings).map_err(unavailable)?;
     tracing::info!(address = %mock.local_addr(), "the mock upstream answers here");
     let stop = signals.stop.cancelled_owned();
-    Ok(runtime
-        .block_on(mock.run_until(stop))
-        .map_err(unavailable)?)
+    let run = async {
+        tokio::spawn(tell_left_out(logs.clone()));
+        mock.run_until(stop).await
+    };
+    Ok(runtime.block_on(run).map_err(unavailable)?)
 }
 
 /// One core is served best by one thread without a scheduler between threads.

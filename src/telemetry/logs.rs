@@ -126,6 +126,8 @@ impl Logs {
 
 impl Drop for Logs {
     fn drop(&mut self) {
+        // Nobody asks once a second any more.
+        self.tell_left_out();
         let deadline = Instant::now() + FLUSHED;
         // The access file first, since its troubles are told on standard error.
         self.writers

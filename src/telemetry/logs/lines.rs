@@ -17,8 +17,9 @@ use super::writer::Writer;
 
 /// The target of access lines. They are shown whatever the level, and may have a file of their own.
 pub(super) const ACCESS: &str = "gatherd::access";
-/// The target of lines that stand for others, once a second; they are never left out themselves.
-pub(super) const SUMMARY: &str = "gatherd::telemetry::logs";
+/// The target of lines that stand for others, once a second; they are never left out themselves. No module has
+/// this name: whatever else it said, such as the line of a panic, would never be left out either.
+pub(super) const SUMMARY: &str = "gatherd::telemetry::logs::left_out";
 
 /// The field of access lines that formats itself: as JSON, and by the alternate form (`{:#?}`) as text.
 const BRANCHES: &str = "branches";

@@ -129,6 +129,53 @@ fn no_line_is_written_more_often_than_it_may_and_what_is_left_out_is_told() {
     assert_eq!(left_out.unwrap() + written, 2000);
 }
 
+/// Of a line that comes a hundred times at once from a target, how many are written.
+macro_rules! written_of_a_hundred {
+    ($target:expr) => {{
+        let lines = written(TEXT, Level::INFO, || {
+            for number in 0..100 {
+                tracing::error!(target: $target, number, "again");
+            }
+        });
+        lines.lines().count()
+    }};
+}
+
+#[test]
+fn a_panic_for_each_request_is_no_line_for_each() {
+    // Where the line of a panic comes from. The loop may be in two seconds, or in three.
+    let lines = written_of_a_hundred!("gatherd::telemetry::logs");
+    assert!((20..=60).contains(&lines), "{lines}");
+}
+
+#[test]
+fn the_end_tells_what_was_left_out_in_the_last_second() {
+    let page = Page::default();
+    let (writer, _) = counted(page.clone());
+    let cap = Arc::new(Cap::default());
+    let lines = Lines {
+        look: TEXT,
+        cap: cap.clone(),
+        writer: writer.clone(),
+        access: None,
+    };
+    let writers = vec![writer];
+    let subscriber = tracing_subscriber::registry()
+        .with(shown(Level::INFO))
+        .with(lines);
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..100 {
+            tracing::warn!(target: "h2::proto", "a stranger can say this");
+        }
+        drop(Logs { writers, cap });
+    });
+    assert!(
+        page.text().contains("left out of=h2::proto"),
+        "{}",
+        page.text()
+    );
+}
+
 #[test]
 fn access_lines_are_shown_whatever_the_level() {
     let lines = written(TEXT, Level::ERROR, || {

@@ -143,7 +143,10 @@ impl Chunks {
         // What they say is of no use, but a body with malformed ones is not whole.
         let mut fields = [EMPTY_HEADER; TRAILER_FIELDS];
         match httparse::parse_headers(&self.trailers, &mut fields) {
-            Ok(httparse::Status::Complete(_)) => Ok(State::Over),
+            // An empty line that ends with a line feed alone would hide what follows it.
+            Ok(httparse::Status::Complete((length, _))) if length == self.trailers.len() => {
+                Ok(State::Over)
+            }
             _ => Err("the trailers are malformed"),
         }
     }

@@ -5,6 +5,8 @@ use httparse::{EMPTY_HEADER, Header, Response, Status};
 
 /// Fields of a head that are parsed without memory of their own.
 const USUAL_FIELDS: usize = 48;
+/// So many bytes of empty lines before a head are too many.
+const TOO_MANY_EMPTY: usize = 16;
 
 /// What of a head matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,11 @@ pub(super) enum Framing {
 /// # Errors
 /// What is wrong with it, in words.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, &'static str> {
+    // No server sends any; some send one behind a body. Others have no end.
+    let beginning = bytes.first_chunk::<TOO_MANY_EMPTY>();
+    if beginning.is_some_and(|bytes| bytes.iter().all(|byte| b"\r\n".contains(byte))) {
+        return Err("empty lines come without end");
+    }
     let parsed = match parse_with(bytes, &mut [EMPTY_HEADER; USUAL_FIELDS]) {
         Err(Malformed::Syntax(httparse::Error::TooManyHeaders)) => {
             // A head is bounded by its bytes, not by its lines.
@@ -165,9 +172,14 @@ impl Fields {
             Some(length) => Framing::Length(length),
             None => Framing::UntilClose,
         };
-        // Both lengths at once, and chunks in a reply of HTTP/1.0, are signs of a faulty peer: what is
-        // behind such a reply is not believed (RFC 9112 section 6.1).
-        let is_certain = !(self.is_chunked && (self.length.is_some() || !is_1_1));
+        // A coding beside a length or in a reply of HTTP/1.0, and a body announced where there is none, are
+        // signs of a faulty peer: what is behind such a reply is not believed (RFC 9112 section 6.1,
+        // RFC 9110 section 8.6).
+        let has_length = self.length.is_some_and(|length| length > 0);
+        let is_certain = match status {
+            StatusCode::NO_CONTENT => !self.is_encoded && !has_length,
+            _ => !self.is_encoded || (self.length.is_none() && is_1_1),
+        };
         let is_kept = !self.close && (is_1_1 || self.keep_alive);
         Head {
             status,

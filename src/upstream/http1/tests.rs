@@ -63,6 +63,23 @@ fn a_connection_is_kept_only_when_its_reply_ended_at_the_last_byte() {
     }
 }
 
+/// The empty line behind the trailers ends with a line feed alone, and hides what comes behind it.
+#[test]
+fn nothing_is_hidden_in_trailers() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n";
+    for hidden in [
+        "\nHTTP/1.1 200 OK\r\n\r\n",
+        "a: b\n\nHTTP/1.1 200 OK\r\n\r\n",
+    ] {
+        let reply = format!("{chunked}{hidden}");
+        assert_eq!(
+            outcome([reply.as_bytes()]),
+            Outcome::Broken(Kind::Protocol),
+            "{hidden:?}"
+        );
+    }
+}
+
 #[test]
 fn what_comes_without_end_is_bounded() {
     let endless = |begin: &str, again: &str| {
