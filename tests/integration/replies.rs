@@ -345,7 +345,7 @@ async fn an_upstream_that_sends_without_end_holds_up_neither_its_deadline_nor_an
         .await;
         let good = crate::harness::Upstream::start();
         let config = format!(
-            "[upstreams.bad]\nurl = \"http://{}/\"\nmax_response = \"1GiB\"\n",
+            "[upstreams.bad]\nurl = \"http://{}/\"\nmax_response = \"16MiB\"\n",
             endless.addr
         ) + &good.section("good", "/")
             + &route("/bad", "all", "bad", "calls = 8")
