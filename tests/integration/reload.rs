@@ -295,3 +295,20 @@ async fn signals_at_any_time_and_in_any_number_are_harmless() {
         assert_eq!(running.ended().await, Some(0));
     }
 }
+
+/// More problems than a place in the code has lines a second for what strangers cause.
+#[tokio::test]
+async fn every_problem_of_a_bad_file_is_told() {
+    const MANY: usize = 30;
+    let upstream = Upstream::start();
+    let good = upstream.section("work", "/") + &route("/a", "all", "work", "");
+    let mut service = Rewritten::start("", &good).await;
+    let wrong = |number| route(&format!("/{number}"), "all", "nowhere", "");
+    let bad: String = (0..MANY).map(wrong).collect();
+    let line = service.reload("", &(good + &bad)).await;
+    assert!(line.contains("not reloaded"), "{line}");
+    for _ in 0..MANY {
+        let why = service.running.line("").await;
+        assert!(why.contains("why not"), "{why}");
+    }
+}

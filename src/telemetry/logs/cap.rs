@@ -12,7 +12,11 @@ use tracing::{Level, Metadata};
 
 use crate::metrics::Metrics;
 
-/// Lines of one place in a second of its own: what a start or a reload says at once is below it.
+/// Modules whose lines the operator alone brings about, by a start, a stop, a reload or a changed file: as many
+/// as there are addresses, certificates or problems, none of which may be lost. Nothing that a client or an
+/// upstream does may be told there.
+const OF_OPERATORS: [&str; 2] = ["gatherd::app", "gatherd::server::tls::served"];
+/// Lines of one place in a second of its own.
 const OURS: u32 = 20;
 /// Of a library, which says of every frame of a stranger what is wrong with it.
 const OF_LIBRARIES: u32 = 1;
@@ -46,12 +50,10 @@ pub(super) struct LeftOut {
 }
 
 impl Cap {
-    /// Whether a line of this place may be written now. It is counted either way.
+    /// Whether a line of this place may be written now. One that may not is counted.
     pub(super) fn admits(&self, metadata: &'static Metadata<'static>, now: Instant) -> bool {
-        let most = if metadata.target().starts_with("gatherd") {
-            OURS
-        } else {
-            OF_LIBRARIES
+        let Some(most) = most(metadata.target()) else {
+            return true;
         };
         let mut places = self.places.lock();
         let place = places.entry(metadata.callsite()).or_insert_with(|| Place {
@@ -93,5 +95,20 @@ impl Cap {
     pub(super) fn count_in(&self, metrics: &Arc<Metrics>) {
         // Set once; who sets it again counts in the first.
         let _ = self.metrics.set(metrics.clone());
+    }
+}
+
+/// The most lines in a second of a place there; none when it has no such limit.
+fn most(target: &str) -> Option<u32> {
+    let is_within = |module: &str| {
+        let rest = target.strip_prefix(module);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    if OF_OPERATORS.into_iter().any(is_within) {
+        None
+    } else if target.starts_with("gatherd") {
+        Some(OURS)
+    } else {
+        Some(OF_LIBRARIES)
     }
 }

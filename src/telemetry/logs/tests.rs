@@ -149,6 +149,18 @@ fn a_panic_for_each_request_is_no_line_for_each() {
 }
 
 #[test]
+fn what_the_operator_brings_about_is_told_whole() {
+    assert_eq!(written_of_a_hundred!("gatherd::app"), 100);
+    assert_eq!(written_of_a_hundred!("gatherd::app::reload"), 100);
+    assert_eq!(written_of_a_hundred!("gatherd::server::tls::served"), 100);
+    // Not what only begins alike, and not what strangers cause beside it.
+    let lines = written_of_a_hundred!("gatherd::application");
+    assert!((20..=60).contains(&lines), "{lines}");
+    let lines = written_of_a_hundred!("gatherd::server::tls");
+    assert!((20..=60).contains(&lines), "{lines}");
+}
+
+#[test]
 fn the_end_tells_what_was_left_out_in_the_last_second() {
     let page = Page::default();
     let (writer, _) = counted(page.clone());
