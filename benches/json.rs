@@ -6,14 +6,25 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gatherd::upstream::is_document;
 use serde::de::IgnoredAny;
 
-fn bodies() -> [(&'static str, String); 4] {
-    let record = r#"{"id":1234,"name":"Ad\u00e9le","tags":["a","b"],"score":-12.5e3,"ok":true},"#;
-    let records = format!("[{}null]", record.repeat(850));
-    let text = format!("\"{}\"", "the quick brown fox ".repeat(3200));
-    [
-        ("small", r#"{"time":250}"#.to_owned()),
-        ("records 64 KB", records),
-        ("one string 64 KB", text),
+fn bodies() -> Vec<(&'static str, String)> {
+    let list = |element: &str| {
+        let elements = vec![element; 64_000 / (element.len() + 1)];
+        format!("[{}]", elements.join(","))
+    };
+    let record = r#"{"id":1234,"name":"Ad\u00e9le","tags":["a","b"],"score":-12.5e3,"ok":true}"#;
+    let pretty = "\n  {\n    \"id\": 1234,\n    \"name\": \"Adele\",\n    \"ok\": true\n  }";
+    let text = "the quick brown fox ";
+    vec![
+        ("tiny", r#"{"time":250}"#.to_owned()),
+        ("records 64 KB", list(record)),
+        ("records with white space 64 KB", list(pretty)),
+        ("numbers 64 KB", list("14.421389,50.087811,190")),
+        (
+            "nested 64 KB",
+            list(r#"{"a":{"b":{"c":1,"d":[]}},"e":[[2,true],{}]}"#),
+        ),
+        ("one string 64 KB", format!("\"{}\"", text.repeat(3200))),
+        ("short strings 64 KB", list(r#""the quick brown fox""#)),
         (
             "not ASCII 64 KB",
             format!("\"{}\"", "žluťoučký kůň ".repeat(3300)),
