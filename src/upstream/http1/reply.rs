@@ -7,11 +7,11 @@ use ::http::StatusCode;
 use super::chunked::{Chunks, Piece};
 use super::head::{self, Framing, Head};
 use crate::upstream::body::ReplyBody;
-use crate::upstream::call::is_success;
-use crate::upstream::{Kind, MAX_HEAD, MAX_INTERIM};
+use crate::upstream::failure::{Kind, is_success};
+use crate::upstream::{MAX_HEAD, MAX_INTERIM};
 
-/// Up to this length an incomplete head is looked at whenever bytes of it come, so that what is no HTTP at
-/// all is seen at once; a longer one when a line of it ends.
+/// Up to this length an incomplete head is parsed whenever bytes of it come, so that what is no HTTP at
+/// all is seen at once.
 const BEGINNING: usize = 16;
 
 /// A reply that is being read.
@@ -29,8 +29,8 @@ pub(super) struct Reply {
 
 #[derive(Debug)]
 enum State {
-    /// What came of a head that is not whole.
-    Head(Vec<u8>),
+    /// A head that is not whole.
+    Head(Unfinished),
     Length(u64),
     Chunked(Chunks),
     UntilClose,
@@ -39,7 +39,28 @@ enum State {
 
 impl Default for State {
     fn default() -> Self {
-        Self::Head(Vec::new())
+        Self::Head(Unfinished::default())
+    }
+}
+
+/// What came of a head that is not whole.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    pub(super) bytes: Vec<u8>,
+    /// So many of them were parsed in vain.
+    pub(super) parsed: usize,
+}
+
+impl Unfinished {
+    /// Whether to parse it, now that bytes came behind the `before` of before: when it may be whole, or has
+    /// doubled. A head that comes in many small pieces must not be parsed as often.
+    pub(super) fn is_due(&self, before: usize) -> bool {
+        let new = &self.bytes[before.saturating_sub(2)..];
+        let ends_in = |end: &[u8]| new.windows(end.len()).any(|window| window == end);
+        before < BEGINNING
+            || self.bytes.len() >= 2 * self.parsed
+            || ends_in(b"\n\n")
+            || ends_in(b"\n\r\n")
     }
 }
 
@@ -151,36 +172,43 @@ impl Reply {
         if matches!(self.state, State::UntilClose) {
             self.state = State::Over;
         }
-        if self.is_over() {
-            return Ok(());
+        match &self.state {
+            State::Over => return Ok(()),
+            // What is no HTTP is not said to have ended early.
+            State::Head(head) if head.parsed < head.bytes.len() => {
+                parse(&head.bytes)?;
+            }
+            _ => {}
         }
         Err((Kind::Reset, "the connection ended before the reply did"))
     }
 
     /// Reads a head from what has come of it and `bytes`. Gives how many of these it took.
     fn read_head(&mut self, bytes: &[u8], body: &mut ReplyBody) -> Result<usize, Malformed> {
-        let State::Head(begun) = &mut self.state else {
+        let State::Head(head) = &mut self.state else {
             return Ok(0);
         };
-        let before = begun.len();
+        let before = head.bytes.len();
         if before > 0 {
-            begun.extend_from_slice(bytes);
+            head.bytes.extend_from_slice(bytes);
         }
-        let all = if before > 0 { &begun[..] } else { bytes };
-        let is_due = before < BEGINNING || bytes.contains(&b'\n');
-        let parsed = if is_due { head::parse(all) } else { Ok(None) };
-        let parsed = parsed.map_err(|words| (Kind::Protocol, words))?;
+        let all = if before > 0 { &head.bytes[..] } else { bytes };
+        let is_due = before == 0 || head.is_due(before);
+        let parsed = if is_due { parse(all)? } else { None };
         let length = parsed.map_or(all.len(), |(_, length)| length);
         if length > MAX_HEAD {
             return Err((Kind::Protocol, "the head is too large"));
         }
-        let Some((head, length)) = parsed else {
+        let Some((parsed, length)) = parsed else {
             if before == 0 {
-                begun.extend_from_slice(bytes);
+                head.bytes.extend_from_slice(bytes);
+            }
+            if is_due {
+                head.parsed = head.bytes.len();
             }
             return Ok(bytes.len());
         };
-        self.begin_body(head, body)?;
+        self.begin_body(parsed, body)?;
         // What came before was not whole, so the end is among the new bytes.
         Ok(length.saturating_sub(before))
     }
@@ -209,6 +237,10 @@ impl Reply {
         };
         Ok(())
     }
+}
+
+fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Malformed> {
+    head::parse(bytes).map_err(|words| (Kind::Protocol, words))
 }
 
 fn push(body: &mut ReplyBody, bytes: &[u8]) -> Result<(), Malformed> {

@@ -3,6 +3,7 @@
 mod differential;
 
 use super::outcome::{Outcome, outcome};
+use super::reply::Unfinished;
 use crate::upstream::Kind;
 
 const CUT: &[&str] = &[
@@ -77,6 +78,34 @@ fn nothing_is_hidden_in_trailers() {
             Outcome::Broken(Kind::Protocol),
             "{hidden:?}"
         );
+    }
+}
+
+#[test]
+fn a_head_that_comes_line_by_line_is_not_parsed_at_each() {
+    let mut head = Unfinished::default();
+    let mut times = 0;
+    for _ in 0..10_000 {
+        let before = head.bytes.len();
+        head.bytes.extend_from_slice(b"name: value\r\n");
+        if head.is_due(before) {
+            times += 1;
+            head.parsed = head.bytes.len();
+        }
+    }
+    assert!(times < 20, "{times}");
+    let before = head.bytes.len();
+    head.bytes.extend_from_slice(b"\r\n");
+    assert!(head.is_due(before), "it is whole");
+}
+
+#[test]
+fn what_is_no_http_is_said_to_be_so_when_the_connection_ends() {
+    let lines = format!("HTTP/1.1 200 OK\r\n{}wrong\r\n", "a: b\r\n".repeat(100));
+    for cut in [lines.len(), lines.len() - 10, 20] {
+        let (one, two) = lines.split_at(cut);
+        let outcome = outcome([one.as_bytes(), two.as_bytes()]);
+        assert_eq!(outcome, Outcome::Broken(Kind::Protocol), "{cut}");
     }
 }
 
