@@ -18,6 +18,7 @@ mod http1;
 mod http2;
 mod json;
 mod permits;
+mod progress;
 mod request;
 mod stream;
 
@@ -29,7 +30,6 @@ pub use self::buffers::{Buffers, Reservation, Share, for_anybody};
 pub use self::call::{Call, Reply};
 use self::complaints::Complaints;
 use self::connections::Connections;
-use self::failure::Broken;
 pub use self::failure::{Failure, Kind};
 pub use self::json::is_document;
 pub use self::permits::Permit;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 
-use super::call::Progress;
-use super::{Kind, Reservation};
+use super::buffers::Reservation;
+use super::failure::Kind;
+use super::progress::Progress;
 
 /// The most that is read of a body that counts for nothing, so that its connection survives.
 const MOST_REFUSED: usize = 64 * 1024;

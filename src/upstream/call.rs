@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,13 +10,15 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::body::ReplyBody;
+use super::buffers::Reservation;
 use super::connections::{Lease, Wish};
 use super::exchange::Exchange;
-use super::failure::Again;
+use super::failure::{Again, Broken, Failure, Kind, is_success};
 use super::permits::Permit;
+use super::progress::Progress;
 use super::request::Request;
-use super::{Broken, Failure, Kind, Reservation, Upstream, json};
-use crate::metrics::{CallState, Limit, StagedCall};
+use super::{Upstream, json};
+use crate::metrics::{CallState, Limit};
 
 /// What a call gave: a body that is one JSON document.
 #[derive(Debug)]
@@ -35,30 +36,6 @@ pub struct Call {
     exchange: Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>,
     progress: Arc<Progress>,
     upstream: Arc<Upstream>,
-}
-
-/// How far a call is, as seen from outside.
-#[derive(Debug)]
-pub(super) struct Progress {
-    has_permit: AtomicBool,
-    unwanted: AtomicBool,
-    counted: StagedCall,
-}
-
-impl Progress {
-    /// A call that begins, with its permit or without.
-    pub(super) fn new(has_permit: bool, counted: StagedCall) -> Self {
-        Self {
-            has_permit: AtomicBool::new(has_permit),
-            unwanted: AtomicBool::new(false),
-            counted,
-        }
-    }
-
-    /// Whether nobody waits for the reply any more.
-    pub(super) fn is_unwanted(&self) -> bool {
-        self.unwanted.load(Ordering::Relaxed)
-    }
 }
 
 impl Upstream {
@@ -107,8 +84,7 @@ impl Upstream {
                 let refused = |_: &_| self.common.metrics.edge.refused(Limit::MaxWait);
                 let permit = self.permits.acquire(request.share.as_deref()).await;
                 let permit = permit.inspect_err(refused)?;
-                progress.has_permit.store(true, Ordering::Relaxed);
-                progress.counted.enter(CallState::Running);
+                progress.has_its_permit();
                 permit
             }
         };
@@ -232,11 +208,6 @@ impl Lease {
     }
 }
 
-/// 2xx with a body that may be JSON: not 204 and 205, which have none.
-pub(super) fn is_success(status: StatusCode) -> bool {
-    status.is_success() && status != StatusCode::NO_CONTENT && status != StatusCode::RESET_CONTENT
-}
-
 fn checked(body: Bytes, select: Option<&str>) -> Option<Bytes> {
     let body = json::document(body)?;
     match select {
@@ -250,11 +221,9 @@ impl Call {
     /// `linger`. A call that still waits for its permit just ends. `held` is dropped with the call.
     /// Says whether it is read on.
     pub fn linger(self, held: impl Send + 'static) -> bool {
-        if !self.progress.has_permit.load(Ordering::Relaxed) {
+        if !self.progress.linger() {
             return false;
         }
-        self.progress.unwanted.store(true, Ordering::Relaxed);
-        self.progress.counted.enter(CallState::Lingering);
         let limit: Duration = self.upstream.settings.linger;
         let lingering = self.upstream.common.lingering.clone();
         lingering.spawn(async move {

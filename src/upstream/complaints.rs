@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Broken, Kind};
+use super::failure::{Broken, Kind};
 
 /// How often at most for each kind.
 const INTERVAL: Duration = Duration::from_secs(10);

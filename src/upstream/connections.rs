@@ -6,19 +6,22 @@
 //! not known what the upstream speaks, all wait for the first.
 
 mod pool;
-mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+pub(super) use self::pool::{Lease, Wish};
 use self::pool::{Pool, Spoken, Waiting};
-use super::addresses::{Address, CallOn};
+use super::addresses::Address;
 use super::dial::{Connection, Dialer, Offer};
-use super::{Broken, Kind, http1, http2};
+use super::failure::{Broken, Kind};
+use super::{http1, http2};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
 use crate::metrics::UpstreamMetrics;
 use crate::names::Names;
@@ -28,32 +31,16 @@ use crate::names::Names;
 /// another's connection free before it is their turn.
 const MOST_DIALS: usize = 256;
 
+/// How often connections without a call are looked at, so that one that the upstream closes is gone within
+/// a second, and how often names are looked up.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The connections of one upstream.
 pub(super) struct Connections {
     settings: UpstreamSettings,
     dialer: Dialer,
     pool: Mutex<Pool>,
     metrics: Arc<UpstreamMetrics>,
-}
-
-/// What one call may send its request on.
-#[derive(Debug)]
-pub(super) enum Lease {
-    /// A connection of its own.
-    Http1(http1::Connection, CallOn),
-    /// A place on a connection of many.
-    Http2(Arc<http2::Connection>, CallOn),
-}
-
-/// Which connections a call may have.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wish {
-    /// None that was kept over HTTP/1.1: where one had died, the others may have too.
-    pub(super) is_fresh: bool,
-    /// Not this address, if there is another.
-    pub(super) avoid: Option<Arc<Address>>,
-    /// Not this connection.
-    pub(super) except: Option<Arc<http2::Connection>>,
 }
 
 impl Connections {
@@ -156,7 +143,7 @@ impl Connections {
         match opened {
             Ok(connection) => {
                 pool.opened(connection, &self.settings);
-                watch::begin(&self, &mut pool);
+                self.watch(&mut pool);
             }
             Err(broken) => pool.failed(served, self.settings.connect_timeout, &broken),
         }
@@ -196,9 +183,57 @@ impl Connections {
         Ok(())
     }
 
+    /// Looks after the connections from now on, until there is none.
+    fn watch(self: &Arc<Self>, pool: &mut Pool) {
+        if !std::mem::replace(&mut pool.is_watched, true) {
+            let connections = Arc::downgrade(self);
+            tokio::spawn(async move {
+                // A name server that does not answer holds up the look-up only.
+                tokio::select! {
+                    () = sweep(&connections) => {}
+                    () = resolve(&connections) => {}
+                }
+            });
+        }
+    }
+
     /// Shows the addresses as they are now.
     fn show(&self, pool: &Pool) {
         let counts = pool.addresses.counts();
         self.metrics.addresses(&counts, self.dialer.has_names());
+    }
+}
+
+/// Closes connections that are too old or that the upstream has closed, again and again.
+async fn sweep(connections: &Weak<Connections>) {
+    let mut interval = interval(WATCH_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let Some(connections) = connections.upgrade() else {
+            return;
+        };
+        // Each look takes of what a task may do in one turn.
+        let sweep = async {
+            let mut pool = connections.pool.lock();
+            let is_over = pool.sweep(&connections.settings);
+            connections.show(&pool);
+            is_over
+        };
+        if unconstrained(sweep).await {
+            return;
+        }
+    }
+}
+
+/// Looks up where the upstream is, again and again.
+async fn resolve(connections: &Weak<Connections>) {
+    loop {
+        sleep(WATCH_INTERVAL).await;
+        let Some(connections) = connections.upgrade() else {
+            return;
+        };
+        // The call that meets a failure reports it.
+        let _ = connections.resolve().await;
     }
 }

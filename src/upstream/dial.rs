@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_rustls::TlsConnector;
 
 use super::addresses::Address;
-use super::failure::{causes_in_words, handshake_kind};
+use super::failure::{Broken, Kind, causes_in_words, handshake_kind};
 use super::stream::Stream;
-use super::{Broken, Kind, http1, http2};
+use super::{http1, http2};
 use crate::config::{Problem, UpstreamHttp, UpstreamSettings};
 use crate::names::Names;
 use crate::trust::client_config;

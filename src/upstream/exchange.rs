@@ -7,8 +7,9 @@ use ::http::StatusCode;
 use super::addresses::CallOn;
 use super::body::ReplyBody;
 use super::connections::{Connections, Lease};
+use super::failure::Broken;
 use super::request::{Request, Template};
-use super::{Broken, http1, http2};
+use super::{http1, http2};
 
 /// A request that was sent, and its reply as it comes in.
 pub(super) struct Exchange {

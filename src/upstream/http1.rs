@@ -20,9 +20,8 @@ use tokio::time::Instant;
 use self::reply::{Malformed, Reply, too_much};
 use super::addresses::Address;
 use super::body::ReplyBody;
-use super::failure::Again;
+use super::failure::{Again, Broken, Kind};
 use super::stream::Stream;
-use super::{Broken, Kind};
 use crate::config::UpstreamSettings;
 
 /// Bytes that are read at once where they are looked at first.

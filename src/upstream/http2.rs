@@ -19,10 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 use self::metered::Metered;
 use super::addresses::Address;
 use super::body::ReplyBody;
-use super::call::is_success;
-use super::failure::{Again, causes_in_words};
+use super::failure::{Again, Broken, Kind, causes_in_words, is_success};
 use super::stream::Stream;
-use super::{Broken, Kind, MAX_HEAD, MAX_INTERIM};
+use super::{MAX_HEAD, MAX_INTERIM};
 use crate::config::UpstreamSettings;
 
 /// The most calls on one connection, whatever the server allows: what most servers allow, so that one

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::time::timeout;
 
-use super::{Failure, Kind, Share};
+use super::buffers::Share;
+use super::failure::{Failure, Kind};
 
 /// Calls of a client with more gathers wait behind those of others.
 const FEW_GATHERS: usize = 8;

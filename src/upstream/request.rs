@@ -8,7 +8,8 @@ use ::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Broken, Kind, Share};
+use super::buffers::Share;
+use super::failure::{Broken, Kind};
 use crate::config::UpstreamSettings;
 
 /// The remaining milliseconds, for upstreams that would give up in time.

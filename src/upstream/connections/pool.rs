@@ -7,11 +7,31 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Lease, Wish};
 use crate::config::UpstreamSettings;
 use crate::upstream::addresses::{Address, Addresses, CallOn};
 use crate::upstream::dial::{Connection, Offer};
-use crate::upstream::{Broken, http1, http2};
+use crate::upstream::failure::Broken;
+use crate::upstream::{http1, http2};
+
+/// What one call may send its request on.
+#[derive(Debug)]
+pub(in crate::upstream) enum Lease {
+    /// A connection of its own.
+    Http1(http1::Connection, CallOn),
+    /// A place on a connection of many.
+    Http2(Arc<http2::Connection>, CallOn),
+}
+
+/// Which connections a call may have.
+#[derive(Clone, Debug, Default)]
+pub(in crate::upstream) struct Wish {
+    /// None that was kept over HTTP/1.1: where one had died, the others may have too.
+    pub(in crate::upstream) is_fresh: bool,
+    /// Not this address, if there is another.
+    pub(in crate::upstream) avoid: Option<Arc<Address>>,
+    /// Not this connection.
+    pub(in crate::upstream) except: Option<Arc<http2::Connection>>,
+}
 
 /// What the upstream spoke on the connection that was opened last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +215,23 @@ impl Pool {
     /// How many waiting calls those connections are for that are being opened.
     pub(super) fn waiting_for_dials(&self) -> usize {
         self.dials.saturating_mul(self.calls_per_dial())
+    }
+
+    /// Closes what is of no use. Says whether there is nothing left to look after.
+    pub(super) fn sweep(&mut self, settings: &UpstreamSettings) -> bool {
+        let Self {
+            addresses,
+            idle,
+            http2,
+            ..
+        } = self;
+        let now = Instant::now();
+        idle.retain_mut(|it| it.is_young(now, settings) && it.is_open());
+        http2.retain(|it| it.is_good(settings) && !it.is_overdue(settings));
+        let is_unused = addresses.all().iter().all(|address| address.calls() == 0);
+        let is_over = is_unused && idle.is_empty() && http2.is_empty();
+        self.is_watched = !is_over;
+        is_over
     }
 
     /// Gives a connection to the first that waits and may have it; keeps it when there is none.

@@ -5,9 +5,9 @@ use std::sync::{Arc, LazyLock};
 use super::reply::Reply;
 use crate::metrics::{CallState, Metrics, UpstreamMetrics};
 use crate::upstream::body::ReplyBody;
-use crate::upstream::buffers::Buffers;
-use crate::upstream::call::{Progress, is_success};
-use crate::upstream::{Kind, Reservation};
+use crate::upstream::buffers::{Buffers, Reservation};
+use crate::upstream::failure::{Kind, is_success};
+use crate::upstream::progress::Progress;
 
 /// What a reply was worth.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
-use crate::upstream::call::is_success;
+use crate::upstream::failure::is_success;
 
 const CASES: u64 = 40_000;
 
