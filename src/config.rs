@@ -38,10 +38,11 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use settings::{
     AccessLog, AccessSettings, AcmeSettings, AdminSettings, AllowedOrigins, BranchSettings,
-    CertificateAuthorities, CertificateSource, ClientSettings, FailureStatus, HttpMode, LogFormat,
-    LogSettings, MockSettings, PairFiles, RateLimitSettings, RedisSettings, RouteRateLimit,
-    RouteSettings, ServerSettings, Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp,
-    UpstreamSettings, WithoutRedis,
+    BreakerSettings, CacheSettings, CertificateAuthorities, CertificateSource, ClientSettings,
+    FailureStatus, HedgeAfter, HedgeSettings, HttpMode, LogFormat, LogSettings, MockSettings,
+    PairFiles, RateLimitSettings, RedisSettings, RouteRateLimit, RouteSettings, ServerSettings,
+    Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp, UpstreamSettings,
+    WithoutRedis,
 };
 pub use target::{BadParameter, Forwarded, Target};
 

@@ -11,6 +11,6 @@ mod policy;
 mod tally;
 
 pub use budget::HedgeBudget;
-pub use driver::{Branch, BranchPlan, Branches, Gathered, Outcome, Plan, run};
-pub use policy::{Completion, Launch, Policy};
+pub use driver::{Attempt, Branch, BranchPlan, Branches, Gathered, Outcome, Plan, run};
+pub use policy::{Completion, Launch, Policy, Slow};
 pub use tally::{Tally, Verdict};

@@ -3,10 +3,12 @@
 
 mod answer;
 mod branches;
+mod cache;
 mod challenges;
 mod context;
 mod cors;
 mod handlers;
+mod hedging;
 mod host;
 mod in_flight;
 mod layers;

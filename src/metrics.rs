@@ -30,11 +30,11 @@ pub use self::certificates::CertificateMetrics;
 pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
 pub use self::load::LoadMetrics;
-pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
+pub use self::requests::{RequestMetrics, RouteMetrics, Saving, StatusClass};
 pub use self::resources::ResourceMetrics;
 pub use self::service::ServiceMetrics;
 pub use self::shared::SharedLimitMetrics;
-pub use self::upstreams::{CallState, StagedCall, UpstreamMetrics};
+pub use self::upstreams::{BreakerState, CallState, StagedCall, UpstreamMetrics};
 pub use self::words::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
 
 /// All metrics of the process.

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod body;
+mod breaker;
 mod buffers;
 mod call;
 mod complaints;
@@ -17,6 +18,7 @@ pub mod fuzzing;
 mod http1;
 mod http2;
 mod json;
+mod latencies;
 mod permits;
 mod progress;
 mod request;
@@ -24,14 +26,18 @@ mod stream;
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::breaker::Breaker;
 pub use self::buffers::{Buffers, Reservation, Share, for_anybody};
-pub use self::call::{Call, Reply};
+pub use self::call::{Call, HeldBack, Reply};
 use self::complaints::Complaints;
 use self::connections::Connections;
 pub use self::failure::{Failure, Kind};
 pub use self::json::is_document;
+pub use self::latencies::Latencies;
 pub use self::permits::Permit;
 use self::permits::Permits;
 pub use self::request::Request;
@@ -68,6 +74,9 @@ pub struct Upstream {
     connections: Arc<Connections>,
     complaints: Complaints,
     permits: Permits,
+    breaker: Option<Arc<Breaker>>,
+    /// Until then it has asked for patience (`retry-after`).
+    patience: Mutex<Option<Instant>>,
     metrics: Arc<UpstreamMetrics>,
     common: Common,
 }
@@ -85,6 +94,11 @@ impl Upstream {
             connections: Connections::new(settings, names, metrics.clone())?,
             complaints: Complaints::default(),
             permits: Permits::new(settings.max_calls, settings.max_wait),
+            breaker: settings
+                .breaker
+                .as_ref()
+                .map(|it| Breaker::new(it, metrics.clone())),
+            patience: Mutex::default(),
             metrics,
             authorities: authorities(settings),
             settings: settings.clone(),

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::config::{BranchSettings, RouteRateLimit, RouteSettings, ServerSettings, Settings};
+use crate::config::{
+    BranchSettings, HedgeAfter, RouteRateLimit, RouteSettings, ServerSettings, Settings,
+};
 use crate::gather::{Launch, Policy};
 
 /// What there is to say; one line each.
@@ -61,19 +63,20 @@ fn about_route(route: &RouteSettings, settings: &Settings, warnings: &mut Vec<St
             show(drain)
         ));
     }
-    if let Launch::Staggered {
-        at_once,
-        hedge_after,
-    } = route.launch
-    {
-        if at_once >= route.branches.len() {
-            warn("hedge_after cannot matter: every branch starts at once");
-        } else if hedge_after >= route.max_timeout {
-            warn("hedge_after cannot matter: no gather lasts that long");
-        } else if hedge_after >= route.timeout {
-            warn("hedge_after matters only to requests that name a longer timeout");
+    if let Some(hedging) = &route.hedging {
+        match hedging.after {
+            HedgeAfter::Duration(after) if after >= route.max_timeout => {
+                warn("hedge_after cannot matter: no gather lasts that long");
+            }
+            HedgeAfter::Duration(after) if after >= route.timeout => {
+                warn("hedge_after matters only to requests that name a longer timeout");
+            }
+            HedgeAfter::Siblings if route.launch == (Launch::Staggered { at_once: 1 }) => {
+                warn("hedge_after cannot matter: a branch that runs alone has no siblings");
+            }
+            _ => {}
         }
-        if route.hedge_budget == 0.0 {
+        if hedging.budget == 0.0 {
             warn("hedge_after cannot matter: hedge_budget is 0");
         }
     }
@@ -237,8 +240,8 @@ mod tests {
                 "no gather lasts that long",
             ),
             (
-                "policy = \"quorum\"\nneed = 2\nhedge_after = \"1s\"",
-                "every branch starts at once",
+                "policy = \"first_success\"\nhedge_after = \"siblings\"",
+                "has no siblings",
             ),
             (
                 "policy = \"first_success\"\nhedge_after = \"1s\"\nhedge_budget = 0",

@@ -3,8 +3,8 @@
 use super::check::print_route;
 use super::raw::Raw;
 use super::scalar::{Decimal, Text, Whole};
-use super::settings::{RouteSettings, Settings};
-use crate::gather::{Launch, Policy};
+use super::settings::{HedgeAfter, RouteSettings, Settings};
+use crate::gather::Policy;
 
 /// `raw` with what `settings` derived filled in; secrets mask themselves.
 pub(super) fn print(raw: &Raw, settings: &Settings) -> String {
@@ -27,7 +27,11 @@ fn fill(route: &mut super::raw::Route, settled: &RouteSettings) {
     if let Policy::Quorum { need } | Policy::Available { need } = settled.policy {
         route.need = Some(Whole(count(need)));
     }
-    if let Launch::Staggered { .. } = settled.launch {
-        route.hedge_budget = Some(Decimal(settled.hedge_budget));
+    if let Some(hedging) = &settled.hedging {
+        route.hedge_budget = Some(Decimal(hedging.budget));
+        route.hedge_min = match hedging.after {
+            HedgeAfter::Duration(_) => None,
+            _ => Text::from_duration(hedging.min),
+        };
     }
 }

@@ -19,9 +19,9 @@ mod upstream;
 mod urls;
 
 pub(super) use limits::{Access, RateLimit, RouteRateLimit, SharedLimits};
-pub(super) use route::{Branch, Route};
+pub(super) use route::{Branch, Cache, Route};
 pub(super) use tls::{Acme, Pair, Tls};
-pub(super) use upstream::Upstream;
+pub(super) use upstream::{Breaker, Upstream};
 pub(super) use urls::Urls;
 
 use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};

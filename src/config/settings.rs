@@ -215,8 +215,23 @@ pub struct UpstreamSettings {
     pub max_connection_age: Duration,
     /// How long an unfinished call is read on after its gather is over.
     pub linger: Duration,
+    /// When calls are stopped because too many fail.
+    pub breaker: Option<BreakerSettings>,
     /// Sent with every call; values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// `[upstreams.NAME.breaker]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakerSettings {
+    /// Share of the calls within `window` that fail, above 0 and at most 1.
+    pub failures: f64,
+    /// How far back calls count.
+    pub window: Duration,
+    /// Fewer calls within `window` say nothing; at least 1.
+    pub min_calls: u32,
+    /// How long calls are stopped before one call tries again.
+    pub open_for: Duration,
 }
 
 impl UpstreamSettings {
@@ -278,16 +293,49 @@ pub struct RouteSettings {
     pub branches: Vec<BranchSettings>,
     /// Which of them start when.
     pub launch: Launch,
-    /// Hedges a gather adds to the route's token bucket (at most 10 are kept).
-    pub hedge_budget: f64,
+    /// When slow branches get a hedge; never without.
+    pub hedging: Option<HedgeSettings>,
     /// When the request names none; at most `max_timeout`.
     pub timeout: Duration,
     /// The most a request may name.
     pub max_timeout: Duration,
     /// How often a client may ask.
     pub rate_limit: RouteRateLimit,
+    /// What identical requests share; nothing without.
+    pub cache: Option<CacheSettings>,
     /// Whether it answers at all; 503 when not.
     pub enabled: bool,
+}
+
+/// `hedge_after`, `hedge_min` and `hedge_budget` of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HedgeSettings {
+    /// When a branch is slow.
+    pub after: HedgeAfter,
+    /// It has taken so long at least, where `after` is no duration.
+    pub min: Duration,
+    /// Hedges that each branch that starts adds to the route's token bucket (at most 10 are kept).
+    pub budget: f64,
+}
+
+/// `hedge_after`: when a branch is slow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HedgeAfter {
+    /// After this time.
+    Duration(Duration),
+    /// After the time that this share of its recent replies took, 0.5 to 0.999.
+    Quantile(f64),
+    /// When it takes twice as long as most of its siblings.
+    Siblings,
+}
+
+/// `[routes.cache]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Whether identical requests that are under way share one gather.
+    pub coalesce: bool,
+    /// How long a complete, successful answer is kept; zero: not at all.
+    pub max_age: Duration,
 }
 
 /// How several bodies become one.

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::config::settings::{HedgeAfter, HedgeSettings};
 use crate::gather::{Launch, Policy};
 
 mod broken;
@@ -90,6 +91,8 @@ fn the_defaults_that_the_demonstration_shows_as_comments_are_the_defaults() {
                 "# acme_webroot",
                 "# file",
                 "# rate_limit",
+                "# breaker",
+                "# cache",
             ]
             .iter()
             .any(|it| line.starts_with(it))
@@ -294,22 +297,28 @@ fn policies_become_rules_and_plans() {
             .map(|branch| branch.name.to_string())
             .collect();
         assert_eq!(names, ["1", "2", "3"]);
-        (route.policy, route.launch)
+        (route.policy, route.launch, route.hedging.clone())
     };
     assert_eq!(
         read("policy = \"available\"").0,
         Policy::Available { need: 1 }
     );
-    let (policy, launch) = read("policy = \"quorum\"\nneed = 2\nhedge_after = \"1s\"");
+    let (policy, launch, hedging) = read("policy = \"quorum\"\nneed = 2\nhedge_after = \"1s\"");
     assert_eq!(policy, Policy::Quorum { need: 2 });
-    let hedge_after = Duration::from_secs(1);
+    assert_eq!(launch, Launch::Staggered { at_once: 2 });
+    let after = |hedging: Option<HedgeSettings>| hedging.map(|it| (it.after, it.min, it.budget));
+    let (second, millisecond) = (Duration::from_secs(1), Duration::from_millis(1));
+    let expected = (HedgeAfter::Duration(second), millisecond, 0.05);
+    assert_eq!(after(hedging), Some(expected));
+    let (_, launch, hedging) =
+        read("policy = \"all\"\nhedge_after = \"p99.9\"\nhedge_min = \"1s\"");
+    assert_eq!(launch, Launch::Together);
     assert_eq!(
-        launch,
-        Launch::Staggered {
-            at_once: 2,
-            hedge_after
-        }
+        after(hedging),
+        Some((HedgeAfter::Quantile(0.999), second, 0.05))
     );
+    let hedging = read("policy = \"available\"\nhedge_after = \"siblings\"").2;
+    assert_eq!(hedging.map(|it| it.after), Some(HedgeAfter::Siblings));
     assert_eq!(read("policy = \"first_success\"").1, Launch::Together);
 }
 

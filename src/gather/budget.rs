@@ -1,4 +1,4 @@
-//! How many hedges a route may start: a token bucket that gathers fill and hedges empty.
+//! How many hedges a route may start: a token bucket that branches fill and hedges empty.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,28 +10,28 @@ const MOST: u64 = 10 * TOKEN;
 /// The hedge budget of one route.
 #[derive(Debug)]
 pub struct HedgeBudget {
-    per_gather: u64,
+    per_branch: u64,
     tokens: AtomicU64,
 }
 
 impl HedgeBudget {
-    /// A full bucket that gains `per_gather` tokens (0 to 1) with each gather; 0 never hedges.
+    /// A full bucket that gains `per_branch` tokens (0 to 1) with each branch that starts; 0 never hedges.
     #[must_use]
-    pub fn new(per_gather: f64) -> Self {
-        // A float cast saturates; one token is the most a gather may add.
+    pub fn new(per_branch: f64) -> Self {
+        // A float cast saturates; one token is the most a branch may add.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "clamped"
         )]
-        let per_gather = (per_gather.clamp(0.0, 1.0) * TOKEN as f64).round() as u64;
-        let tokens = AtomicU64::new(if per_gather == 0 { 0 } else { MOST });
-        Self { per_gather, tokens }
+        let per_branch = (per_branch.clamp(0.0, 1.0) * TOKEN as f64).round() as u64;
+        let tokens = AtomicU64::new(if per_branch == 0 { 0 } else { MOST });
+        Self { per_branch, tokens }
     }
 
-    /// A gather begins.
+    /// A branch starts.
     pub fn deposit(&self) {
-        self.update(|tokens| Some((tokens + self.per_gather).min(MOST)));
+        self.update(|tokens| Some((tokens + self.per_branch).min(MOST)));
     }
 
     /// Takes the token of one hedge; false when there is none, and the hedge must not start.

@@ -11,7 +11,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::tally::Tally;
-use super::{Completion, Launch, Verdict};
+use super::{Completion, Launch, Slow, Verdict};
 
 /// The constant part of a gather, made once for a route.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Plan {
     pub completion: Completion,
     /// Which branches start when.
     pub launch: Launch,
+    /// When a branch is slow; none where there are no hedges.
+    pub slow: Option<Slow>,
     /// Its branches, in order.
     pub branches: Vec<BranchPlan>,
 }
@@ -45,8 +47,15 @@ pub trait Branches {
     /// Starts a branch.
     fn start(&mut self, branch: usize) -> Self::Call;
 
+    /// How long a branch that starts now may run until it is slow; none when that is not known. Asked only
+    /// where the plan says [`Slow::Patience`].
+    fn patience(&mut self, branch: usize) -> Option<Duration>;
+
     /// Starts a branch only because others are slow; none when it must be held back.
     fn hedge(&mut self, branch: usize) -> Option<Self::Call>;
+
+    /// Starts a second attempt of a branch whose first is `running`; none when it must be held back.
+    fn again(&mut self, branch: usize, running: &Self::Call) -> Option<Self::Call>;
 
     /// Hears of every branch when the gather is over, or when nobody waits for it any more; what
     /// still runs then is handed to [`Branches::linger`].
@@ -54,10 +63,24 @@ pub trait Branches {
 
     /// Takes a call whose branch is over (its gather ended, or its own time did) but which is not done.
     fn linger(&mut self, branch: usize, call: Self::Call);
+
+    /// Takes the `loser` of two attempts: the other succeeded.
+    fn outrun(&mut self, branch: usize, call: Self::Call, _loser: Attempt) {
+        self.linger(branch, call);
+    }
+}
+
+/// Which of the two attempts that a branch may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The one that it starts with.
+    First,
+    /// The hedge.
+    Second,
 }
 
 /// How a gather ended, and each of its branches.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gathered<R, E> {
     /// What it is worth.
     pub verdict: Verdict,
@@ -66,7 +89,7 @@ pub struct Gathered<R, E> {
 }
 
 /// What became of one branch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Branch<R, E> {
     /// Its outcome by the end of the gather.
     pub outcome: Outcome<R, E>,
@@ -74,12 +97,14 @@ pub struct Branch<R, E> {
     pub started: Option<Instant>,
     /// From its start to its outcome, or to the end of the gather.
     pub elapsed: Duration,
-    /// Whether it was started only because others were slow.
+    /// Whether it was started only because others were slow, or has a second attempt.
     pub hedged: bool,
+    /// Whether its reply is that of a hedge.
+    pub hedge_won: bool,
 }
 
 /// The outcome of a branch.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<R, E> {
     /// It was not started.
     NotStarted,
@@ -106,7 +131,7 @@ pub async fn run<B: Branches>(
         let verdict = tokio::select! {
             // Outcomes first: one that is there in the same wake as the deadline counts.
             biased;
-            Some((branch, result)) = gather.running.calls.next() => gather.outcome(branch, result),
+            Some(done) = gather.running.calls.next() => gather.outcome(done),
             // Calls that read much use up what a task may do in one turn; the deadline is not theirs to use.
             () = unconstrained(&mut timer) => gather.tick(timer.deadline()),
         };
@@ -125,8 +150,10 @@ pub async fn run<B: Branches>(
 struct Open<'a, B: Branches> {
     plan: &'a Plan,
     deadline: Instant,
-    /// When hedges start; none when there are none (any more).
+    /// When branches that were not started are started as hedges, once.
     hedge_at: Option<Instant>,
+    /// Of each branch; empty where there are no hedges.
+    attempts: Vec<Attempts>,
     /// Whether any branch has a time of its own; most gathers have none.
     has_timeouts: bool,
     tally: Tally,
@@ -144,9 +171,10 @@ impl<'a, B: Branches> Open<'a, B> {
         Self {
             plan,
             deadline,
-            hedge_at: match plan.launch {
-                Launch::Together => None,
-                Launch::Staggered { hedge_after, .. } => Some(Instant::now() + hedge_after),
+            hedge_at: None,
+            attempts: match plan.slow {
+                Some(_) => vec![Attempts::default(); plan.branches.len()],
+                None => Vec::new(),
             },
             has_timeouts: plan.branches.iter().any(|branch| branch.timeout.is_some()),
             tally: Tally::new(plan.completion, plan.branches.len(), required),
@@ -165,11 +193,13 @@ impl<'a, B: Branches> Open<'a, B> {
     fn launch(&mut self) {
         let at_once = match self.plan.launch {
             Launch::Together => self.branches.len(),
-            Launch::Staggered { at_once, .. } => at_once.min(self.branches.len()),
+            Launch::Staggered { at_once } => at_once.min(self.branches.len()),
         };
         for _ in 0..at_once {
             self.start_next();
         }
+        // The others follow when all of these are slow.
+        self.hedge_at = self.attempts.iter().filter_map(Attempts::due).max();
     }
 
     fn start_next(&mut self) {
@@ -186,10 +216,14 @@ impl<'a, B: Branches> Open<'a, B> {
         self.branches[branch].started = Some(Instant::now());
         self.branches[branch].outcome = Outcome::Unfinished;
         self.branches[branch].hedged = hedged;
-        self.running.calls.push(Slot {
-            branch,
-            call: Some(call),
-        });
+        if let Some(attempts) = self.attempts.get_mut(branch) {
+            attempts.running = 1;
+            if self.plan.slow == Some(Slow::Patience) {
+                let patience = self.running.branches.patience(branch);
+                attempts.slow_at = patience.map(|patience| Instant::now() + patience);
+            }
+        }
+        self.running.push(branch, Attempt::First, call);
     }
 
     /// Whether the deadline is there, even if its timer was not heard yet: a call begun now would
@@ -212,8 +246,28 @@ impl<'a, B: Branches> Open<'a, B> {
         };
         let timeouts = (0..limited).filter_map(|branch| self.timeout_of(branch));
         timeouts
-            .chain(self.hedge_at)
+            .chain(self.next_hedge())
             .fold(self.deadline, Instant::min)
+    }
+
+    /// When the next hedge is due.
+    fn next_hedge(&self) -> Option<Instant> {
+        if self.plan.slow == Some(Slow::Patience) && self.has_waiting() {
+            return self.hedge_at;
+        }
+        let branches = 0..self.attempts.len();
+        branches.filter_map(|branch| self.slow_at(branch)).min()
+    }
+
+    /// When a running branch is slow that has had no hedge.
+    fn slow_at(&self, branch: usize) -> Option<Instant> {
+        let runs = matches!(self.branches[branch].outcome, Outcome::Unfinished);
+        self.attempts[branch].due().filter(|_| runs)
+    }
+
+    /// Whether a branch is left that was not started.
+    fn has_waiting(&self) -> bool {
+        (0..self.branches.len()).any(|branch| self.waits(branch))
     }
 
     /// When the time of a running branch is over, if it has a time of its own.
@@ -229,13 +283,29 @@ impl<'a, B: Branches> Open<'a, B> {
         }
     }
 
-    fn outcome(&mut self, branch: usize, result: Result<B::Reply, B::Failure>) -> Option<Verdict> {
+    fn outcome(&mut self, (branch, attempt, result): Done<B>) -> Option<Verdict> {
         let required = self.plan.branches[branch].required;
+        let attempts = self.attempts.get_mut(branch).map(|attempts| {
+            attempts.running -= 1;
+            *attempts
+        });
+        let attempts = attempts.unwrap_or_default();
         match result {
             Ok(reply) => {
-                self.branches[branch].end(Outcome::Succeeded(reply));
+                let ended = &mut self.branches[branch];
+                ended.hedge_won = match attempt {
+                    Attempt::First => ended.hedged && !attempts.has_second,
+                    Attempt::Second => true,
+                };
+                ended.end(Outcome::Succeeded(reply));
+                if attempts.running > 0 {
+                    self.running.outrun(branch);
+                }
+                self.note_siblings();
                 self.tally.success(required)
             }
+            // While the other attempt runs, this is no outcome.
+            Err(_) if attempts.running > 0 => None,
             Err(failure) => {
                 self.branches[branch].end(Outcome::Failed(failure));
                 self.after_failure(required)
@@ -256,8 +326,8 @@ impl<'a, B: Branches> Open<'a, B> {
     fn tick(&mut self, instant: Instant) -> Option<Verdict> {
         // Once for each call: the set pauses when calls wake themselves, with others still unheard.
         for _ in 0..self.running.calls.len() {
-            if let Some(Some((branch, result))) = self.ready_outcome()
-                && let Some(verdict) = self.outcome(branch, result)
+            if let Some(Some(done)) = self.ready_outcome()
+                && let Some(verdict) = self.outcome(done)
             {
                 return Some(verdict);
             }
@@ -278,8 +348,8 @@ impl<'a, B: Branches> Open<'a, B> {
                 }
             }
         }
-        if self.hedge_at.is_some_and(|hedge_at| hedge_at <= instant) {
-            self.hedge();
+        if self.next_hedge().is_some_and(|due| due <= instant) {
+            self.hedge(instant);
         }
         None
     }
@@ -289,18 +359,61 @@ impl<'a, B: Branches> Open<'a, B> {
         unconstrained(self.running.calls.next()).now_or_never()
     }
 
-    /// Starts what has not started; a branch that is held back waits for a failure of another.
-    fn hedge(&mut self) {
+    /// Starts what has not started; a branch that is held back waits for a failure of another. Where
+    /// nothing is left to start, each slow branch gets a second attempt. Both only once.
+    fn hedge(&mut self, instant: Instant) {
+        let has_waiting = self.has_waiting();
         self.hedge_at = None;
-        if self.is_past_deadline() {
-            return;
+        for branch in 0..self.branches.len() {
+            let is_due = self.slow_at(branch).is_some_and(|due| due <= instant);
+            // What is started next is the hedge of all that run.
+            let runs = self.branches[branch].started.is_some();
+            self.attempts[branch].is_hedged |= is_due || (has_waiting && runs);
+            if is_due && !has_waiting {
+                self.try_again(branch);
+            }
         }
         for branch in 0..self.branches.len() {
-            if self.waits(branch)
+            if has_waiting
+                && self.waits(branch)
+                && !self.is_past_deadline()
                 && let Some(call) = self.running.branches.hedge(branch)
             {
                 self.started(branch, call, true);
             }
+        }
+    }
+
+    fn try_again(&mut self, branch: usize) {
+        if !self.is_past_deadline()
+            && let Some(call) = self.running.again(branch)
+        {
+            self.attempts[branch].running += 1;
+            self.attempts[branch].has_second = true;
+            self.branches[branch].hedged = true;
+            self.running.push(branch, Attempt::Second, call);
+        }
+    }
+
+    /// A branch succeeded: those that are slow beside it may be known now.
+    fn note_siblings(&mut self) {
+        let Some(Slow::Siblings { least }) = self.plan.slow else {
+            return;
+        };
+        let succeeded = |branch: &&Branch<_, _>| matches!(branch.outcome, Outcome::Succeeded(_));
+        let succeeded = self.branches.iter().filter(succeeded);
+        let others = self
+            .branches
+            .iter()
+            .filter(|it| it.started.is_some())
+            .count()
+            - 1;
+        if 2 * succeeded.clone().count() <= others {
+            return;
+        }
+        let slowest = succeeded.map(|it| it.elapsed).max().unwrap_or_default();
+        for (branch, attempts) in self.branches.iter().zip(&mut self.attempts) {
+            attempts.slow_at = branch.started.map(|it| it + least.max(2 * slowest));
         }
     }
 
@@ -340,6 +453,7 @@ impl<R, E> Branch<R, E> {
             started: None,
             elapsed: Duration::ZERO,
             hedged: false,
+            hedge_won: false,
         }
     }
 
@@ -351,9 +465,28 @@ impl<R, E> Branch<R, E> {
     }
 }
 
-/// What a finished call says: which branch it was, and what it gave.
+/// The attempts of one branch, where there are hedges.
+#[derive(Clone, Copy, Default)]
+struct Attempts {
+    /// When it is slow, if that is known.
+    slow_at: Option<Instant>,
+    /// Whether it has had its hedge, or should have: then it is not slow again.
+    is_hedged: bool,
+    has_second: bool,
+    running: u8,
+}
+
+impl Attempts {
+    /// When it is slow and should have its hedge.
+    fn due(&self) -> Option<Instant> {
+        self.slow_at.filter(|_| !self.is_hedged)
+    }
+}
+
+/// What a finished call says: which branch and attempt it was, and what it gave.
 type Done<B> = (
     usize,
+    Attempt,
     Result<<B as Branches>::Reply, <B as Branches>::Failure>,
 );
 
@@ -364,15 +497,43 @@ struct Running<B: Branches> {
 }
 
 impl<B: Branches> Running<B> {
+    fn push(&mut self, branch: usize, attempt: Attempt, call: B::Call) {
+        self.calls.push(Slot {
+            branch,
+            attempt,
+            call: Some(call),
+        });
+    }
+
+    /// A second attempt of a branch that runs.
+    fn again(&mut self, branch: usize) -> Option<B::Call> {
+        let mut slots = self.calls.iter();
+        let first = slots.find(|slot| slot.branch == branch && slot.call.is_some())?;
+        self.branches.again(branch, first.call.as_ref()?)
+    }
+
     /// The time of one branch is over, while the gather goes on.
     fn give_up(&mut self, branch: usize) {
-        let mut slots = self.calls.iter_mut();
-        if let Some(call) = slots
-            .find(|slot| slot.branch == branch)
-            .and_then(|slot| slot.call.take())
-        {
+        for (call, _) in self.take(branch) {
             self.branches.linger(branch, call);
         }
+    }
+
+    /// One attempt of a branch succeeded, and the other runs.
+    fn outrun(&mut self, branch: usize) {
+        for (call, loser) in self.take(branch) {
+            self.branches.outrun(branch, call, loser);
+        }
+    }
+
+    /// The calls of a branch that run.
+    fn take(&mut self, branch: usize) -> Vec<(B::Call, Attempt)> {
+        let slots = self.calls.iter_mut();
+        let its = slots.filter_map(|slot| {
+            let call = (slot.branch == branch).then(|| slot.call.take())?;
+            Some((call?, slot.attempt))
+        });
+        its.collect()
     }
 }
 
@@ -389,11 +550,12 @@ impl<B: Branches> Drop for Running<B> {
 /// A call with its branch's number; empty once it was given up, finished or panicked.
 struct Slot<C> {
     branch: usize,
+    attempt: Attempt,
     call: Option<C>,
 }
 
 impl<C: Future + Unpin> Future for Slot<C> {
-    type Output = (usize, C::Output);
+    type Output = (usize, Attempt, C::Output);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // Taken out while it is polled, so that a call that panics is not polled again as lingering.
@@ -401,7 +563,7 @@ impl<C: Future + Unpin> Future for Slot<C> {
             return Poll::Pending;
         };
         match call.poll_unpin(context) {
-            Poll::Ready(output) => Poll::Ready((self.branch, output)),
+            Poll::Ready(output) => Poll::Ready((self.branch, self.attempt, output)),
             Poll::Pending => {
                 self.call = Some(call);
                 Poll::Pending

@@ -79,12 +79,22 @@ pub enum Completion {
 pub enum Launch {
     /// All branches start together.
     Together,
-    /// `at_once` branches start, a failed one is replaced at once by the next, and what has not
-    /// started `hedge_after` after the gather's start is started then, as hedges.
+    /// `at_once` branches start, a failed one is replaced at once by the next, and the others start when
+    /// those are slow.
     Staggered {
         /// How many start with the gather.
         at_once: usize,
-        /// When the others follow, counted from the gather's start.
-        hedge_after: Duration,
+    },
+}
+
+/// When a branch is slow, and gets a hedge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// When its patience is over, which the branches know ([`Branches::patience`](super::Branches::patience)).
+    Patience,
+    /// When most of the others have succeeded, and it has taken twice as long as the slowest of those.
+    Siblings {
+        /// It has taken so long at least.
+        least: Duration,
     },
 }

@@ -10,16 +10,36 @@ use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use ::http::{HeaderName, HeaderValue, StatusCode};
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 
 use self::body::Segments;
-use super::in_flight::Places;
+use super::in_flight::{Holding, Places};
 use super::problem::{FailedBranch, ProblemDetails, ProblemKind};
 use super::route::Route;
 use crate::config::{FailureStatus, Shape};
 use crate::gather::{self, Outcome, Verdict};
 use crate::upstream::{Failure, Kind, Reply};
 
-type Gathered = gather::Gathered<Reply, Failure>;
+type Gathered<R> = gather::Gathered<R, Failure>;
+
+/// A reply of which an answer is made.
+pub(super) trait Part: AsRef<Reply> {
+    /// Its body, and the account of the bytes.
+    fn into_body(self) -> (Bytes, Holding);
+}
+
+impl Part for Reply {
+    fn into_body(self) -> (Bytes, Holding) {
+        let _reservation = self.reservation;
+        (self.body, Holding::Own { _reservation })
+    }
+}
+
+impl Part for Arc<Reply> {
+    fn into_body(self) -> (Bytes, Holding) {
+        (self.body.clone(), Holding::Shared { _reply: self })
+    }
+}
 
 /// The header that says how a gather went, a dictionary of RFC 9651.
 const GATHER: HeaderName = HeaderName::from_static("gather");
@@ -28,9 +48,9 @@ const GATHER: HeaderName = HeaderName::from_static("gather");
 ///
 /// # Errors
 /// The problem of a gather that is not worth an answer.
-pub(super) fn answer(
+pub(super) fn answer<R: Part>(
     route: &Arc<Route>,
-    gathered: Gathered,
+    gathered: Gathered<R>,
     places: Places,
 ) -> Result<Response, ProblemDetails> {
     let summary = summary(route, &gathered);
@@ -42,14 +62,19 @@ pub(super) fn answer(
     }
 }
 
-fn success(route: &Route, gathered: Gathered, summary: HeaderValue, places: Places) -> Response {
+fn success<R: Part>(
+    route: &Route,
+    gathered: Gathered<R>,
+    summary: HeaderValue,
+    places: Places,
+) -> Response {
     let one = route.settings.policy.answers_one();
     let mut segments = Segments::new(gathered.branches.len());
     for (branch, settings) in gathered.branches.into_iter().zip(&route.settings.branches) {
         let Outcome::Succeeded(reply) = branch.outcome else {
             continue;
         };
-        if branch.hedged {
+        if branch.hedge_won {
             route.metrics.hedges_won.inc();
         }
         match (one, route.settings.shape) {
@@ -57,7 +82,7 @@ fn success(route: &Route, gathered: Gathered, summary: HeaderValue, places: Plac
             (false, Shape::Array) => segments.push_element(),
             (false, Shape::Object) => segments.push_member(&settings.name),
         }
-        segments.push_reply(reply);
+        segments.push_reply(reply.into_body());
     }
     match (one, route.settings.shape) {
         (true, _) => {}
@@ -72,7 +97,7 @@ fn success(route: &Route, gathered: Gathered, summary: HeaderValue, places: Plac
     response
 }
 
-fn failure(route: &Route, gathered: &Gathered) -> ProblemDetails {
+fn failure<R>(route: &Route, gathered: &Gathered<R>) -> ProblemDetails {
     let failed = failed_branches(route, gathered);
     let gateway = route.failure_status == FailureStatus::Gateway;
     let policy = route.settings.policy.name();
@@ -91,6 +116,14 @@ fn failure(route: &Route, gathered: &Gathered) -> ProblemDetails {
     {
         let detail = "the service has as many calls or bytes of replies as it may hold at once";
         ProblemDetails::overloaded(detail)
+    } else if let Some(stopped) = stopped_for(route, &gathered.branches) {
+        let detail = format!(
+            "{missing} of {total} branches failed: an upstream is not called for now, since its calls fail"
+        );
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        // Rounded up, and apart, so that those who are refused together do not come back together.
+        let seconds = stopped.as_secs() + fastrand::u64(1..=3);
+        ProblemDetails::new(ProblemKind::GatherFailed, status, detail).with_retry_after(seconds)
     } else {
         let status = if gateway {
             StatusCode::BAD_GATEWAY
@@ -104,7 +137,16 @@ fn failure(route: &Route, gathered: &Gathered) -> ProblemDetails {
     problem.with_branches(failed)
 }
 
-fn failed_branches(route: &Route, gathered: &Gathered) -> Vec<FailedBranch> {
+/// For how long the upstream of a failed branch is not called, if any is stopped by its breaker.
+fn stopped_for<R>(route: &Route, branches: &[gather::Branch<R, Failure>]) -> Option<Duration> {
+    let stopped = branches.iter().enumerate().filter_map(|(index, branch)| {
+        let is_stopped = failure_of(&branch.outcome)?.kind == Kind::Breaker;
+        is_stopped.then(|| route.branch(index).1.stopped_for())
+    });
+    stopped.max()
+}
+
+fn failed_branches<R>(route: &Route, gathered: &Gathered<R>) -> Vec<FailedBranch> {
     let branches = gathered.branches.iter().enumerate();
     let failed = branches.filter_map(|(index, branch)| {
         let failure = failure_of(&branch.outcome)?;
@@ -121,7 +163,7 @@ fn failed_branches(route: &Route, gathered: &Gathered) -> Vec<FailedBranch> {
 }
 
 /// Why a branch is missing, if it is.
-pub(super) fn failure_of(outcome: &Outcome<Reply, Failure>) -> Option<Failure> {
+pub(super) fn failure_of<R>(outcome: &Outcome<R, Failure>) -> Option<Failure> {
     match outcome {
         Outcome::Failed(failure) => Some(*failure),
         Outcome::TimedOut => Some(Failure::of(Kind::Timeout)),
@@ -130,7 +172,7 @@ pub(super) fn failure_of(outcome: &Outcome<Reply, Failure>) -> Option<Failure> {
 }
 
 /// `total=3, ok=2, failed=1, missing=("orders")`.
-fn summary(route: &Route, gathered: &Gathered) -> HeaderValue {
+fn summary<R>(route: &Route, gathered: &Gathered<R>) -> HeaderValue {
     let branches = gathered.branches.iter().zip(&route.settings.branches);
     let mut ok = 0;
     let mut failed = 0;

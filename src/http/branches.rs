@@ -1,10 +1,12 @@
 //! The branches of one gather: what each calls, and what each call carries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::HeaderValue;
 use tokio::time::Instant;
 
+use super::cache::Key;
 use super::context::{Context, X_REQUEST_ID, apart};
 use super::in_flight::ClientHold;
 use super::parameters::Parameters;
@@ -12,9 +14,12 @@ use super::problem::ProblemDetails;
 use super::route::Route;
 use super::trace::{TRACEPARENT, Trace};
 use crate::config::AccessLog;
-use crate::gather::{Branch, Branches, Outcome};
+use crate::gather::{Attempt, Branch, Branches, Outcome};
 use crate::metrics::UpstreamMetrics;
 use crate::upstream::{Call, Failure, Kind, Reply, Request};
+
+/// The headers of a call that are its own, before those that are forwarded.
+const OWN_HEADERS: usize = 2;
 
 /// The calls that a gather may make, all of them ready to start.
 pub(super) struct RouteCalls {
@@ -54,9 +59,51 @@ impl RouteCalls {
         })
     }
 
+    /// A hedge, if one may be made: another attempt beside the one that is `running`, or the first.
+    fn call_if_permitted(&mut self, branch: usize, running: Option<&Call>) -> Option<Call> {
+        let upstream = self.route.branch(branch).1.clone();
+        let hedging = self.route.hedging.as_ref()?;
+        let permit = hedging.permit(&upstream, &self.route.metrics)?;
+        let request = self.request(branch);
+        Some(upstream.call_with(permit, request, running))
+    }
+
+    /// All that the calls say: requests whose calls say the same are identical.
+    pub(super) fn key(&self) -> Key {
+        let mut key = Vec::new();
+        let mut push = |bytes: &[u8]| {
+            key.extend_from_slice(&bytes.len().to_le_bytes());
+            key.extend_from_slice(bytes);
+        };
+        for request in self.requests.iter().flatten() {
+            push(&request.target);
+            let forwarded = &request.headers[OWN_HEADERS..];
+            push(&forwarded.len().to_le_bytes());
+            for (name, value) in forwarded {
+                push(name.as_str().as_bytes());
+                push(value.as_bytes());
+            }
+        }
+        key.into()
+    }
+
+    /// The gather is over, or nothing waits for it any more.
+    pub(super) fn note_over<R: AsRef<Reply>>(&self, branches: &[Branch<R, Failure>]) {
+        for (index, branch) in branches.iter().enumerate() {
+            count(&branch.outcome, self.route.branch(index).1.metrics());
+        }
+        if self.context.snapshot.access_log != AccessLog::Off {
+            self.context.record.end(branches);
+        }
+    }
+
     /// The request of a branch that starts now; a branch starts once.
     fn request(&mut self, branch: usize) -> Request {
-        let request = self.requests[branch].take();
+        // Where there are hedges, another attempt may follow.
+        let request = match self.route.hedging {
+            Some(_) => self.requests[branch].clone(),
+            None => self.requests[branch].take(),
+        };
         let mut request = request.expect("the driver starts no branch twice");
         if let Some(timeout) = self.route.plan.branches[branch].timeout {
             request.deadline = request.deadline.min(Instant::now() + timeout);
@@ -71,29 +118,27 @@ impl Branches for RouteCalls {
     type Call = Call;
 
     fn start(&mut self, branch: usize) -> Call {
+        if let Some(hedging) = &self.route.hedging {
+            hedging.deposit();
+        }
         let request = self.request(branch);
         self.route.branch(branch).1.call(request)
     }
 
+    fn patience(&mut self, branch: usize) -> Option<Duration> {
+        self.route.hedging.as_ref()?.patience(branch)
+    }
+
     fn hedge(&mut self, branch: usize) -> Option<Call> {
-        let permit = self.route.branch(branch).1.permit_if_free();
-        let permit = permit.filter(|_| self.route.hedge_budget.withdraw());
-        let Some(permit) = permit else {
-            self.route.metrics.hedges_held_back.inc();
-            return None;
-        };
-        self.route.metrics.hedges_started.inc();
-        let request = self.request(branch);
-        Some(self.route.branch(branch).1.call_with(permit, request))
+        self.call_if_permitted(branch, None)
+    }
+
+    fn again(&mut self, branch: usize, running: &Call) -> Option<Call> {
+        self.call_if_permitted(branch, Some(running))
     }
 
     fn over(&mut self, branches: &[Branch<Reply, Failure>]) {
-        for (index, branch) in branches.iter().enumerate() {
-            count(&branch.outcome, self.route.branch(index).1.metrics());
-        }
-        if self.context.snapshot.access_log != AccessLog::Off {
-            self.context.record.end(branches);
-        }
+        self.note_over(branches);
     }
 
     fn linger(&mut self, branch: usize, call: Call) {
@@ -101,9 +146,17 @@ impl Branches for RouteCalls {
             self.context.record.linger(branch);
         }
     }
+
+    fn outrun(&mut self, branch: usize, call: Call, loser: Attempt) {
+        // How much the hedge saved is known when the call that it outran is over.
+        let saved = (loser == Attempt::First).then(|| self.route.metrics.hedge_saves());
+        if call.linger((self.client.clone(), saved)) {
+            self.context.record.linger(branch);
+        }
+    }
 }
 
-fn count(outcome: &Outcome<Reply, Failure>, metrics: &UpstreamMetrics) {
+fn count<R>(outcome: &Outcome<R, Failure>, metrics: &UpstreamMetrics) {
     match outcome {
         Outcome::NotStarted => {}
         Outcome::Unfinished => metrics.branch_unfinished(),
@@ -126,7 +179,7 @@ fn request(
         .target
         .path_and_query(parameters.path(), &query)
         .map_err(|bad| ProblemDetails::bad_parameter(&bad.name, bad.reason))?;
-    let mut headers = Vec::with_capacity(2 + settings.forward_headers.len());
+    let mut headers = Vec::with_capacity(OWN_HEADERS + settings.forward_headers.len());
     headers.push((X_REQUEST_ID, context.request_id.clone()));
     headers.push((TRACEPARENT, trace));
     for name in &settings.forward_headers {
@@ -137,7 +190,13 @@ fn request(
         target,
         headers,
         select: settings.select.clone(),
-        deadline: parameters.deadline,
+        deadline: match route.cache {
+            // Others may wait for it longer.
+            Some(_) => Instant::now() + route.settings.max_timeout,
+            None => parameters.deadline,
+        },
+        expected: settings.timeout.unwrap_or(route.settings.timeout),
+        latencies: route.hedging.as_ref().and_then(|it| it.latencies(branch)),
         share: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::header::ALLOW;
+use ::http::header::{AGE, ALLOW};
 use ::http::{HeaderValue, StatusCode};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::answer::answer;
 use super::branches::RouteCalls;
+use super::cache::{AnswerCache, CACHE_STATUS, Gathered, Source};
 use super::context::Context;
 use super::cors;
 use super::in_flight::Places;
@@ -36,8 +37,11 @@ pub(super) fn gather(
             context,
             places,
         } = prepared?;
-        route.hedge_budget.deposit();
         let _observed = route.metrics.gather();
+        if let Some(cache) = &route.cache {
+            let cached = Box::pin(cached(&route, cache, calls, deadline, &context, places));
+            return cached.await;
+        }
         let gathered = tokio::select! {
             biased;
             gathered = gather::run(&route.plan, deadline, calls) => gathered,
@@ -45,6 +49,33 @@ pub(super) fn gather(
         };
         answer(&route, gathered, places)
     }
+}
+
+/// The same on a route with a cache.
+async fn cached(
+    route: &Arc<Route>,
+    cache: &AnswerCache,
+    calls: RouteCalls,
+    deadline: Instant,
+    context: &Context,
+    places: Places,
+) -> Result<Response, ProblemDetails> {
+    let (gathered, source) = tokio::select! {
+        biased;
+        gathered = cache.gather(route, calls, deadline) => gathered,
+        () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
+    };
+    context.record.cache(source.word());
+    route.metrics.cache(source.word());
+    let status = cache.status(source);
+    let answer = answer(route, Gathered::clone(&gathered), places);
+    let mut response = answer.map_err(|it| it.with_header(CACHE_STATUS, status.clone()))?;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_STATUS, status);
+    if let Source::Kept(since) = source {
+        headers.insert(AGE, HeaderValue::from(since.elapsed().as_secs()));
+    }
+    Ok(response)
 }
 
 /// What a request asks for, and may have.

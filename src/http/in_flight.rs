@@ -16,7 +16,7 @@ use ::http::StatusCode;
 use parking_lot::Mutex;
 
 use self::gather::Place;
-pub(super) use self::gather::{Gather, GaveWay};
+pub(super) use self::gather::{Gather, GaveWay, Holding};
 use self::yielding::{Gathers, Short};
 use super::limiter::{RATELIMIT, RATELIMIT_POLICY, header};
 use super::problem::{ProblemDetails, ProblemKind};

@@ -48,6 +48,8 @@ struct Gather {
     first_span: u64,
     /// Bit by bit, which branches linger; there are at most 64.
     lingers: u64,
+    /// Where the answer came from, on a route with a cache.
+    cache: Option<&'static str>,
 }
 
 struct BranchRecord {
@@ -67,9 +69,14 @@ impl Record {
     }
 
     /// The gather is over, or nobody waits for it any more.
-    pub(super) fn end(&self, branches: &[Branch<Reply, Failure>]) {
+    pub(super) fn end<R: AsRef<Reply>>(&self, branches: &[Branch<R, Failure>]) {
         let records = branches.iter().map(BranchRecord::of);
         self.0.lock().branches = records.collect();
+    }
+
+    /// Where the answer came from, on a route with a cache.
+    pub(super) fn cache(&self, source: &'static str) {
+        self.0.lock().cache = Some(source);
     }
 
     /// The call of a branch is read on.
@@ -79,10 +86,10 @@ impl Record {
 }
 
 impl BranchRecord {
-    fn of(branch: &Branch<Reply, Failure>) -> Self {
+    fn of<R: AsRef<Reply>>(branch: &Branch<R, Failure>) -> Self {
         let failure = failure_of(&branch.outcome);
         let (word, status) = match (&branch.outcome, failure) {
-            (Outcome::Succeeded(reply), _) => ("ok", Some(reply.status)),
+            (Outcome::Succeeded(reply), _) => ("ok", Some(reply.as_ref().status)),
             (_, Some(failure)) => (failure.kind.name(), failure.status),
             (Outcome::NotStarted, None) => ("not_started", None),
             (_, None) => ("unfinished", None),
@@ -213,6 +220,7 @@ impl Open {
             deadline_left_ms = left,
             request_id = context.request_id.to_str().unwrap_or_default(),
             trace_id = context.trace.digits(),
+            cache = gather.cache,
             branches = branches.map(tracing::field::debug),
             "request"
         );

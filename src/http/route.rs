@@ -5,9 +5,11 @@ use std::sync::Arc;
 use ::http::{HeaderValue, StatusCode};
 
 use super::answer::gather_header;
+use super::cache::AnswerCache;
+use super::hedging::Hedging;
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::config::{BranchSettings, FailureStatus, RouteSettings};
-use crate::gather::{BranchPlan, HedgeBudget, Plan};
+use crate::gather::{BranchPlan, Plan};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::upstream::Upstream;
 
@@ -15,9 +17,10 @@ use crate::upstream::Upstream;
 pub(super) struct Route {
     pub(super) settings: RouteSettings,
     pub(super) plan: Plan,
-    pub(super) hedge_budget: HedgeBudget,
+    pub(super) hedging: Option<Hedging>,
     pub(super) failure_status: FailureStatus,
     pub(super) metrics: RouteMetrics,
+    pub(super) cache: Option<AnswerCache>,
     /// The `gather` header when every branch succeeded.
     pub(super) complete: HeaderValue,
     upstreams: Vec<Arc<Upstream>>,
@@ -29,22 +32,33 @@ impl Route {
         settings: &RouteSettings,
         upstreams: &[Arc<Upstream>],
         failure_status: FailureStatus,
+        most_cached: usize,
         metrics: &Metrics,
+        before: Option<&Self>,
     ) -> Self {
         let branches = settings.branches.iter();
         let plans = branches.clone().map(|branch| BranchPlan {
             required: branch.required,
             timeout: branch.timeout,
         });
+        let hedging = settings.hedging.as_ref().map(|hedging| {
+            let before = before.and_then(|route| route.hedging.as_ref());
+            Hedging::new(hedging, settings.branches.len(), before)
+        });
         Self {
             plan: Plan {
                 completion: settings.policy.completion(settings.branches.len()),
                 launch: settings.launch,
+                slow: hedging.as_ref().map(Hedging::slow),
                 branches: plans.collect(),
             },
-            hedge_budget: HedgeBudget::new(settings.hedge_budget),
+            hedging,
             failure_status,
             metrics: metrics.route(&settings.path, settings.policy.name()),
+            cache: settings
+                .cache
+                .as_ref()
+                .map(|it| AnswerCache::new(it, most_cached)),
             complete: gather_header(settings.branches.len(), settings.branches.len(), 0, ""),
             upstreams: branches
                 .map(|branch| upstreams[branch.upstream].clone())

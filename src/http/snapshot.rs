@@ -8,18 +8,22 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use parking_lot::Mutex;
 
+use super::cache::AnswerCache;
 use super::in_flight::InFlight;
 use super::limiter::Limiters;
 use super::route::Route;
 use super::routes::router;
 use crate::config::{
-    AccessLog, AccessSettings, ClientSettings, Problems, ServerSettings, Settings,
+    AccessLog, AccessSettings, ClientSettings, Problems, RouteSettings, ServerSettings, Settings,
 };
 use crate::metrics::{Metrics, RequestMetrics, whole};
 use crate::upstream::{Common, Upstream};
 
 /// How often at most the log warns of forwarding headers that are not believed.
 const FORWARDING_WARNED: Duration = Duration::from_secs(60);
+
+/// The part of `max_buffered` that the caches of all routes may hold together: one over this.
+const CACHED: usize = 4;
 
 /// The snapshot that new requests load.
 pub type Current = Arc<ArcSwap<Snapshot>>;
@@ -37,6 +41,8 @@ pub struct Snapshot {
     pub(super) hsts: bool,
     /// By path, for requests that never reach the router.
     routes: matchit::Router<Arc<Route>>,
+    /// Those with a cache.
+    cached: Vec<Arc<Route>>,
     pub(super) metrics: Arc<Metrics>,
     /// For requests that no route answers.
     pub(super) no_route: RequestMetrics,
@@ -77,16 +83,17 @@ impl Snapshot {
         let (Some(limiters), true) = (limiters, problems.is_empty()) else {
             return Err(problems.into_iter().collect());
         };
-        let routes = settings.routes.iter();
-        let failure_status = settings.server.failure_status;
-        let metrics = &common.metrics;
-        let route = |route| Arc::new(Route::new(route, &upstreams, failure_status, metrics));
-        let routes: Vec<_> = routes.map(route).collect();
+        let routes = routes(settings, &upstreams, &common.metrics, before);
         Ok(Self {
             router: router(routes.iter().cloned()),
             access_log: settings.log.access,
             hsts: settings.tls.as_ref().is_some_and(|tls| tls.hsts),
             routes: by_path(&routes),
+            cached: routes
+                .iter()
+                .filter(|it| it.cache.is_some())
+                .cloned()
+                .collect(),
             access: settings.access.clone(),
             clients: settings.clients.clone(),
             limiters,
@@ -123,6 +130,12 @@ impl Snapshot {
         changed.map(|(new, _)| format!("upstreams.{}.ca", new.settings().name))
     }
 
+    /// The route whose path is written so.
+    fn route_of(&self, path: &str) -> Option<&Route> {
+        let route = self.routes.at(path).ok()?.value;
+        (*route.settings.path == *path).then_some(route)
+    }
+
     /// The route that has this path.
     pub(super) fn route(&self, path: &str) -> Option<&Arc<Route>> {
         self.routes.at(path).ok().map(|found| found.value)
@@ -151,9 +164,36 @@ impl Snapshot {
     /// and sees to the connection to Redis.
     pub fn sweep(&self) {
         self.limiters.sweep();
+        let caches = self.cached.iter().filter_map(|route| route.cache.as_ref());
+        caches.for_each(AnswerCache::sweep);
         let tracked = whole(self.limiters.tracked());
         self.metrics.load.clients_tracked.set(tracked);
     }
+}
+
+/// The routes, each with what it shares with the same route of `before`.
+fn routes(
+    settings: &Settings,
+    upstreams: &[Arc<Upstream>],
+    metrics: &Metrics,
+    before: Option<&Snapshot>,
+) -> Vec<Arc<Route>> {
+    let caching = settings.routes.iter().filter(|it| it.cache.is_some());
+    let most_cached = settings.server.max_buffered / CACHED / caching.count().max(1);
+    let failure_status = settings.server.failure_status;
+    let route = |route: &RouteSettings| {
+        let before = before.and_then(|before| before.route_of(&route.path));
+        let route = Route::new(
+            route,
+            upstreams,
+            failure_status,
+            most_cached,
+            metrics,
+            before,
+        );
+        Arc::new(route)
+    };
+    settings.routes.iter().map(route).collect()
 }
 
 fn by_path(routes: &[Arc<Route>]) -> matchit::Router<Arc<Route>> {

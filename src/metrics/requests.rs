@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::{
-    GaugeVec, Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, Registry,
+    Counter, CounterVec, GaugeVec, Histogram, HistogramTimer, HistogramVec, IntCounter,
+    IntCounterVec, Registry,
 };
 
 use super::counts::{Durations, RouteCounts};
@@ -89,14 +90,56 @@ pub struct RouteMetrics {
     pub hedges_started: IntCounter,
     /// Those whose reply was part of the answer.
     pub hedges_won: IntCounter,
-    /// Those not started, for want of budget or of a free call.
-    pub hedges_held_back: IntCounter,
+    hedges_held_back: IntCounter,
+    held_back: IntCounterVec,
+    saved: Counter,
+    cache: IntCounterVec,
+    labels: [Arc<str>; 2],
 }
 
 impl RouteMetrics {
+    /// A hedge was not started, for this reason.
+    pub fn hedge_held_back(&self, reason: &'static str) {
+        let [path, policy] = &self.labels;
+        self.hedges_held_back.inc();
+        self.held_back
+            .with_label_values(&[&**path, policy, reason])
+            .inc();
+    }
+
+    /// A hedge won: what it saved is the time until the value is dropped.
+    #[must_use]
+    pub fn hedge_saves(&self) -> Saving {
+        Saving {
+            saved: self.saved.clone(),
+            since: Instant::now(),
+        }
+    }
+
+    /// An answer of a route with a cache: "hit", "collapsed" or "miss".
+    pub fn cache(&self, status: &'static str) {
+        let [path, policy] = &self.labels;
+        self.cache
+            .with_label_values(&[&**path, policy, status])
+            .inc();
+    }
+
     /// A gather begins; its time is observed when the value is dropped.
     pub fn gather(&self) -> HistogramTimer {
         self.duration.start_timer()
+    }
+}
+
+/// The time that a hedge saves, counted when this is dropped.
+#[derive(Debug)]
+pub struct Saving {
+    saved: Counter,
+    since: Instant,
+}
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        self.saved.inc_by(self.since.elapsed().as_secs_f64());
     }
 }
 
@@ -107,6 +150,9 @@ pub(super) struct Vectors {
     durations: HistogramVec,
     timeouts: GaugeVec,
     hedges: IntCounterVec,
+    held_back: IntCounterVec,
+    saved: CounterVec,
+    cache: IntCounterVec,
     configured: Mutex<Vec<Configured>>,
 }
 
@@ -149,6 +195,24 @@ impl Vectors {
                 "Branches for a slow gather: started, won (part of the answer), held_back (no budget or no free call).",
                 &[ROUTE[0], ROUTE[1], "event"],
             ),
+            held_back: make::counters(
+                registry,
+                "gatherd_hedges_held_back_total",
+                "Hedges not started: budget (it is used up), permits (four fifths of max_calls are taken), late (this process is), upstream (it asked for patience, or its breaker is open).",
+                &[ROUTE[0], ROUTE[1], "reason"],
+            ),
+            saved: make::seconds_counters(
+                registry,
+                "gatherd_hedges_saved_seconds_total",
+                "Time that hedges which won came before the calls that they outran, in seconds.",
+                &ROUTE,
+            ),
+            cache: make::counters(
+                registry,
+                "gatherd_cache_answers_total",
+                "Answers of routes with a cache: hit (kept), collapsed (another request made the calls), miss (own calls).",
+                &[ROUTE[0], ROUTE[1], "status"],
+            ),
             configured: Mutex::default(),
         }
     }
@@ -163,6 +227,10 @@ impl Vectors {
             hedges_started,
             hedges_won,
             hedges_held_back,
+            held_back: self.held_back.clone(),
+            saved: self.saved.with_label_values(&[path, policy]),
+            cache: self.cache.clone(),
+            labels: [path.into(), policy.into()],
         }
     }
 
@@ -204,6 +272,9 @@ impl Vectors {
         make::retain(&self.durations, keep);
         make::retain(&self.timeouts, keep);
         make::retain(&self.hedges, keep);
+        make::retain(&self.held_back, keep);
+        make::retain(&self.saved, keep);
+        make::retain(&self.cache, keep);
     }
 
     /// What each configured route has counted.

@@ -1,12 +1,15 @@
 //! What the process counts of itself, and what it and its host use.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::certificates::CertificateMetrics;
 use super::make;
+
+/// A serving runtime whose timers are so late has too much to do.
+const LATE: Duration = Duration::from_millis(10);
 
 /// The life of the process.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub struct ServiceMetrics {
     loop_lag: Histogram,
     /// In nanoseconds, since it was last read.
     most_loop_lag: AtomicU64,
+    is_late: AtomicBool,
 }
 
 impl ServiceMetrics {
@@ -71,6 +75,7 @@ impl ServiceMetrics {
                 "How late a timer of the serving runtime fires, in seconds.",
             ),
             most_loop_lag: AtomicU64::new(0),
+            is_late: AtomicBool::new(false),
         }
     }
 
@@ -86,6 +91,13 @@ impl ServiceMetrics {
         self.loop_lag.observe(lag.as_secs_f64());
         let nanoseconds = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
         self.most_loop_lag.fetch_max(nanoseconds, Ordering::Relaxed);
+        self.is_late.store(lag >= LATE, Ordering::Relaxed);
+    }
+
+    /// Whether the last timer of the serving runtime was late.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.is_late.load(Ordering::Relaxed)
     }
 
     /// How late timers were.

@@ -40,6 +40,17 @@ impl CallState {
     }
 }
 
+/// Whether an upstream's breaker lets calls through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// All of them.
+    Closed,
+    /// One at a time, to try the upstream.
+    HalfOpen,
+    /// None.
+    Open,
+}
+
 /// The handles of one upstream.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
@@ -53,6 +64,8 @@ pub struct UpstreamMetrics {
     pub requests: IntCounter,
     /// Those that are a second try.
     pub retries: IntCounter,
+    breaker: IntGauge,
+    breaker_opened: IntCounter,
     addresses: Addresses,
 }
 
@@ -88,6 +101,14 @@ impl UpstreamMetrics {
     pub fn branch_failed(&self, kind: usize) {
         if let Some((_, counter)) = self.failed.get(kind) {
             counter.inc();
+        }
+    }
+
+    /// Its breaker is in this state now.
+    pub fn breaker(&self, state: BreakerState) {
+        self.breaker.set(state as i64);
+        if state == BreakerState::Open {
+            self.breaker_opened.inc();
         }
     }
 
@@ -133,6 +154,8 @@ pub(super) struct Vectors {
     branches: IntCounterVec,
     requests: IntCounterVec,
     retries: IntCounterVec,
+    breakers: IntGaugeVec,
+    breakers_opened: IntCounterVec,
     addresses: addresses::Vectors,
     configured: Mutex<Vec<Configured>>,
 }
@@ -204,6 +227,16 @@ impl Vectors {
                 "gatherd_retries_total",
                 "Second tries after a kept connection had ended.",
             ),
+            breakers: make::gauges(
+                registry,
+                "gatherd_upstream_breaker_state",
+                "The upstream's breaker: 0 closed (or none), 1 half open (one call tries the upstream), 2 open (no calls).",
+                &[UPSTREAM],
+            ),
+            breakers_opened: counters(
+                "gatherd_upstream_breaker_opened_total",
+                "How often the upstream's breaker has opened.",
+            ),
             addresses: addresses::Vectors::new(registry),
             configured: Mutex::default(),
         }
@@ -219,6 +252,8 @@ impl Vectors {
             failed: kinds.iter().map(|kind| (*kind, outcome(kind))).collect(),
             requests: self.requests.with_label_values(&[name]),
             retries: self.retries.with_label_values(&[name]),
+            breaker: self.breakers.with_label_values(&[name]),
+            breaker_opened: self.breakers_opened.with_label_values(&[name]),
             addresses: self.addresses.of(name),
         })
     }
@@ -243,6 +278,8 @@ impl Vectors {
         make::retain(&self.branches, keep);
         make::retain(&self.requests, keep);
         make::retain(&self.retries, keep);
+        make::retain(&self.breakers, keep);
+        make::retain(&self.breakers_opened, keep);
         self.addresses.retain(&upstreams);
     }
 

@@ -1,24 +1,31 @@
 //! One call: a permit, one HTTP exchange (two when the first was not processed), a checked reply.
 
+use std::future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ::http::StatusCode;
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::addresses::Address;
 use super::body::ReplyBody;
+use super::breaker::{Ended, Passage};
 use super::buffers::Reservation;
 use super::connections::{Lease, Wish};
 use super::exchange::Exchange;
 use super::failure::{Again, Broken, Failure, Kind, is_success};
+use super::latencies::Latencies;
 use super::permits::Permit;
 use super::progress::Progress;
 use super::request::Request;
 use super::{Upstream, json};
 use crate::metrics::{CallState, Limit};
+
+/// The longest `retry-after` that is heeded.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What a call gave: a body that is one JSON document.
 #[derive(Debug)]
@@ -31,11 +38,59 @@ pub struct Reply {
     pub reservation: Reservation,
 }
 
+type Exchanging = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
+
+impl AsRef<Self> for Reply {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// A call that runs, or waits for its permit.
 pub struct Call {
-    exchange: Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>,
+    exchange: Exchanging,
     progress: Arc<Progress>,
+    passage: Option<Passage>,
+    timing: Option<Timing>,
     upstream: Arc<Upstream>,
+}
+
+/// The time of a call, which is noted when its reply has come, or when it is cut off.
+struct Timing {
+    latencies: Arc<Latencies>,
+    begun: Instant,
+    is_over: bool,
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.latencies.record(self.begun.elapsed());
+        }
+    }
+}
+
+/// Why no hedge is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// Four fifths of the upstream's calls are taken.
+    Permits,
+    /// This process is late itself.
+    Late,
+    /// The upstream asked for patience (`retry-after`), or its breaker is open.
+    Upstream,
+}
+
+impl HeldBack {
+    /// The word for it in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Permits => "permits",
+            Self::Late => "late",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 impl Upstream {
@@ -43,31 +98,72 @@ impl Upstream {
     #[must_use]
     pub fn call(self: &Arc<Self>, request: Request) -> Call {
         let permit = self.permits.try_acquire();
-        self.start(request, permit)
+        self.start(request, permit, None)
     }
 
-    /// A permit, if one is there now.
+    /// For how long no call is made, where the breaker is open.
     #[must_use]
-    pub fn permit_if_free(&self) -> Option<Permit> {
-        self.permits.try_acquire()
+    pub fn stopped_for(&self) -> Duration {
+        let breaker = self.breaker.as_ref();
+        breaker.map_or(Duration::ZERO, |breaker| breaker.is_open_for())
     }
 
-    /// A call that has its permit.
+    /// A permit for a hedge, which helps only where neither side is short of anything.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn permit_for_hedge(&self) -> Result<Permit, HeldBack> {
+        let asks_for_patience = self.patience.lock().is_some_and(|it| it > Instant::now());
+        if asks_for_patience || !self.stopped_for().is_zero() {
+            return Err(HeldBack::Upstream);
+        }
+        if self.common.metrics.service.is_late() {
+            return Err(HeldBack::Late);
+        }
+        let permit = self.permits.try_acquire_for_hedge();
+        permit.ok_or(HeldBack::Permits)
+    }
+
+    /// A call that has its permit; to another address than `beside`, if there is one.
     #[must_use]
-    pub fn call_with(self: &Arc<Self>, permit: Permit, request: Request) -> Call {
-        self.start(request, Some(permit))
+    pub fn call_with(
+        self: &Arc<Self>,
+        permit: Permit,
+        request: Request,
+        beside: Option<&Call>,
+    ) -> Call {
+        let avoid = beside.and_then(|call| call.progress.address().cloned());
+        self.start(request, Some(permit), avoid)
     }
 
-    fn start(self: &Arc<Self>, request: Request, permit: Option<Permit>) -> Call {
+    fn start(
+        self: &Arc<Self>,
+        request: Request,
+        permit: Option<Permit>,
+        avoid: Option<Arc<Address>>,
+    ) -> Call {
         let state = match permit {
             Some(_) => CallState::Running,
             None => CallState::Waiting,
         };
         let progress = Arc::new(Progress::new(permit.is_some(), self.metrics.call(state)));
-        let exchange = Box::pin(self.clone().run(request, permit, progress.clone()));
+        let passage = self.breaker.as_ref().map(|it| it.pass(request.expected));
+        let timing = request.latencies.clone().map(|latencies| Timing {
+            latencies,
+            begun: Instant::now(),
+            is_over: false,
+        });
+        let exchange: Exchanging = if matches!(passage, Some(None)) {
+            Box::pin(future::ready(Err(Failure::of(Kind::Breaker))))
+        } else {
+            let run = self.clone().run(request, permit, avoid, progress.clone());
+            Box::pin(run)
+        };
         Call {
             exchange,
             progress,
+            passage: passage.flatten(),
+            timing,
             upstream: self.clone(),
         }
     }
@@ -76,6 +172,7 @@ impl Upstream {
         self: Arc<Self>,
         request: Request,
         permit: Option<Permit>,
+        avoid: Option<Arc<Address>>,
         progress: Arc<Progress>,
     ) -> Result<Reply, Failure> {
         let permit = match permit {
@@ -92,9 +189,16 @@ impl Upstream {
             let account = Reservation::new(&self.common.buffers, request.share.as_ref());
             ReplyBody::new(self.settings.max_response, account, progress.clone())
         };
-        let result = self.exchange(&request, new_body).await;
+        let wish = Wish {
+            avoid,
+            ..Wish::default()
+        };
+        let result = self.exchange(&request, wish, &progress, new_body).await;
         let (status, mut exchange, mut body) = result.map_err(|broken| self.fail(&broken, None))?;
         if !is_success(status) {
+            if let Some(patience) = exchange.retry_after() {
+                *self.patience.lock() = Some(Instant::now() + patience.min(LONGEST_PATIENCE));
+            }
             self.drain(exchange, body, permit);
             let because = format_args!("status {}", status.as_u16());
             return Err(self.fail(&Broken::new(Kind::Status, because), Some(status)));
@@ -123,12 +227,16 @@ impl Upstream {
     async fn exchange(
         &self,
         request: &Request,
+        mut wish: Wish,
+        progress: &Progress,
         new_body: impl Fn() -> ReplyBody,
     ) -> Result<(StatusCode, Exchange, ReplyBody), Broken> {
-        let mut wish = Wish::default();
         loop {
             let lease = self.connections.get(&wish).await?;
             let elsewhere = lease.elsewhere();
+            if let Some(address) = &elsewhere.avoid {
+                progress.goes_to(address);
+            }
             self.metrics.requests.inc();
             let mut body = new_body();
             let head = async {
@@ -208,6 +316,21 @@ impl Lease {
     }
 }
 
+/// What the end of a call says of its upstream. A status of the kind 4xx, and a reply that is too large,
+/// may be due to what the client asked for: no client may stop the calls of others.
+fn says_of_upstream(result: &Result<Reply, Failure>) -> Ended {
+    match result {
+        Ok(_) => Ended::Well,
+        Err(Failure { kind, status }) => match kind {
+            Kind::Connect | Kind::Tls | Kind::Timeout | Kind::Reset => Ended::Badly,
+            Kind::Protocol | Kind::InvalidBody => Ended::Badly,
+            Kind::Status if matches!(status, Some(429 | 500..)) => Ended::Badly,
+            Kind::Status | Kind::TooLarge => Ended::Well,
+            Kind::Overloaded | Kind::Breaker => Ended::Unknown,
+        },
+    }
+}
+
 fn checked(body: Bytes, select: Option<&str>) -> Option<Bytes> {
     let body = json::document(body)?;
     match select {
@@ -220,15 +343,21 @@ impl Call {
     /// Reads the reply to its end in the background, discarding it, for at most the upstream's
     /// `linger`. A call that still waits for its permit just ends. `held` is dropped with the call.
     /// Says whether it is read on.
-    pub fn linger(self, held: impl Send + 'static) -> bool {
+    pub fn linger(mut self, held: impl Send + 'static) -> bool {
         if !self.progress.linger() {
+            if let Some(passage) = &mut self.passage {
+                passage.ended(Ended::Unknown);
+            }
+            if let Some(timing) = &mut self.timing {
+                timing.is_over = true;
+            }
             return false;
         }
         let limit: Duration = self.upstream.settings.linger;
         let lingering = self.upstream.common.lingering.clone();
         lingering.spawn(async move {
             // When the time is over, the call is dropped, and its connection with it.
-            let _ = timeout(limit, self.exchange).await;
+            let _ = timeout(limit, self).await;
             drop(held);
         });
         true
@@ -239,6 +368,16 @@ impl Future for Call {
     type Output = Result<Reply, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.exchange.as_mut().poll(context)
+        let result = ready!(self.exchange.as_mut().poll(context));
+        if let Some(passage) = &mut self.passage {
+            passage.ended(says_of_upstream(&result));
+        }
+        if let Some(timing) = &mut self.timing {
+            if result.is_ok() {
+                timing.latencies.record(timing.begun.elapsed());
+            }
+            timing.is_over = true;
+        }
+        Poll::Ready(result)
     }
 }

@@ -1,6 +1,7 @@
 //! One request and its reply, in either protocol.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::StatusCode;
 
@@ -56,6 +57,14 @@ impl Exchange {
         match &mut self.protocol {
             Protocol::Http1(exchange) => exchange.head(body).await,
             Protocol::Http2(exchange) => exchange.head(body).await,
+        }
+    }
+
+    /// When the upstream wants to be asked again, if the head of its failure says so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match &self.protocol {
+            Protocol::Http1(exchange) => exchange.retry_after(),
+            Protocol::Http2(exchange) => exchange.retry_after(),
         }
     }
 

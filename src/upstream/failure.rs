@@ -28,11 +28,13 @@ pub enum Kind {
     InvalidBody,
     /// Ours: no permit within `max_wait`, or `max_buffered` is used up.
     Overloaded,
+    /// Not called: too many calls of the upstream failed lately.
+    Breaker,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::Tls,
         Self::Timeout,
@@ -42,6 +44,7 @@ impl Kind {
         Self::TooLarge,
         Self::InvalidBody,
         Self::Overloaded,
+        Self::Breaker,
     ];
 
     /// The words for all of them, in the same order.
@@ -68,6 +71,7 @@ impl Kind {
             Self::TooLarge => "too_large",
             Self::InvalidBody => "invalid_body",
             Self::Overloaded => "overloaded",
+            Self::Breaker => "breaker",
         }
     }
 }

@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -133,6 +134,12 @@ impl Exchange {
             }
             self.read_some(body).await?;
         }
+    }
+
+    /// When the upstream wants to be asked again, if the head says so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.reply.head()?.retry_after?;
+        Some(Duration::from_secs(seconds.into()))
     }
 
     /// Reads the rest of the body.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use ::http::header::RETRY_AFTER;
 use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -160,6 +161,7 @@ impl Connection {
         Ok(Exchange {
             connection: self.clone(),
             state: State::Waiting(response),
+            retry_after: None,
             has_ended: false,
         })
     }
@@ -184,6 +186,7 @@ async fn ask_for_life(pings: Option<PingPong>) {
 pub(super) struct Exchange {
     connection: Arc<Connection>,
     state: State,
+    retry_after: Option<Duration>,
     /// Whether the stream came to an end of its own.
     has_ended: bool,
 }
@@ -223,6 +226,7 @@ impl Exchange {
         self.state = State::Body(stream);
         check_fields(&head.headers)?;
         if !is_success(head.status) {
+            self.retry_after = retry_after(&head.headers);
             body.refuse();
         }
         // What is no number is the library's to refuse.
@@ -231,6 +235,11 @@ impl Exchange {
         let expected = length.map_or(Ok(()), |length| body.expect(length));
         expected.map_err(too_much)?;
         Ok(head.status)
+    }
+
+    /// When the upstream wants to be asked again, if the head says so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Reads the rest of the body. It is whole only when the stream says so: never at a reset, whatever its
@@ -289,6 +298,13 @@ impl Drop for Exchange {
             connection.resets.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// When the upstream wants to be asked again; in a second where it names a date.
+fn retry_after(fields: &HeaderMap) -> Option<Duration> {
+    let value = fields.get(RETRY_AFTER)?.to_str().ok();
+    let seconds = value.and_then(|value| value.parse().ok());
+    Some(Duration::from_secs(seconds.unwrap_or(1)))
 }
 
 /// Values have no white space around them (RFC 9113 section 8.2.1); the library takes them so.

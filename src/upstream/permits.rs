@@ -15,10 +15,14 @@ use super::failure::{Failure, Kind};
 /// Calls of a client with more gathers wait behind those of others.
 const FEW_GATHERS: usize = 8;
 
+/// One over this part of the permits is free, or there are no hedges.
+const HEDGE_PART: usize = 5;
+
 /// The permits of one upstream.
 #[derive(Debug)]
 pub(super) struct Permits {
     line: Arc<Line>,
+    max_calls: usize,
     max_wait: Duration,
 }
 
@@ -50,6 +54,7 @@ impl Permits {
         };
         Self {
             line: Arc::new(Line(Mutex::new(state))),
+            max_calls,
             max_wait,
         }
     }
@@ -57,6 +62,16 @@ impl Permits {
     /// A permit that is there now.
     pub(super) fn try_acquire(&self) -> Option<Permit> {
         let mut state = self.line.0.lock();
+        state.free = state.free.checked_sub(1)?;
+        Some(Permit(self.line.clone()))
+    }
+
+    /// A permit for a hedge: where a fifth of them is free and more.
+    pub(super) fn try_acquire_for_hedge(&self) -> Option<Permit> {
+        let mut state = self.line.0.lock();
+        if state.free.saturating_mul(HEDGE_PART) < self.max_calls {
+            return None;
+        }
         state.free = state.free.checked_sub(1)?;
         Some(Permit(self.line.clone()))
     }

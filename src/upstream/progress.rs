@@ -1,7 +1,9 @@
 //! How far a call is, and whether its reply is still wanted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::addresses::Address;
 use crate::metrics::{CallState, StagedCall};
 
 /// How far a call is: shared by the call and by the gather that waits for it.
@@ -10,6 +12,7 @@ pub(super) struct Progress {
     has_permit: AtomicBool,
     is_unwanted: AtomicBool,
     counted: StagedCall,
+    address: OnceLock<Arc<Address>>,
 }
 
 impl Progress {
@@ -19,6 +22,7 @@ impl Progress {
             has_permit: AtomicBool::new(has_permit),
             is_unwanted: AtomicBool::new(false),
             counted,
+            address: OnceLock::new(),
         }
     }
 
@@ -26,6 +30,17 @@ impl Progress {
     pub(super) fn has_its_permit(&self) {
         self.has_permit.store(true, Ordering::Relaxed);
         self.counted.enter(CallState::Running);
+    }
+
+    /// The call goes to this address.
+    pub(super) fn goes_to(&self, address: &Arc<Address>) {
+        // A retry goes elsewhere, and the first is what is known.
+        let _ = self.address.set(address.clone());
+    }
+
+    /// Where the call goes, once that is known.
+    pub(super) fn address(&self) -> Option<&Arc<Address>> {
+        self.address.get()
     }
 
     /// The reply is not wanted any more. Returns false if the call still waits for its permit: then there

@@ -1,6 +1,7 @@
 //! What a call sends: the part that all calls of an upstream share is made once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::header::{ACCEPT, ACCEPT_ENCODING, COOKIE, USER_AGENT};
 use ::http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use super::buffers::Share;
 use super::failure::{Broken, Kind};
+use super::latencies::Latencies;
 use crate::config::UpstreamSettings;
 
 /// The remaining milliseconds, for upstreams that would give up in time.
@@ -27,6 +29,11 @@ pub struct Request {
     pub select: Option<Arc<str>>,
     /// When the reply is of no use any more; only told to the upstream, kept by the gather.
     pub deadline: Instant,
+    /// Within this time the route expects a reply, whatever the client asked for: one that takes longer counts
+    /// as a failure of the upstream.
+    pub expected: Duration,
+    /// Where the time of its reply is noted, if anywhere.
+    pub latencies: Option<Arc<Latencies>>,
     /// What its client holds, where the limits of one client hold.
     pub share: Option<Arc<Share>>,
 }

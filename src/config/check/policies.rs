@@ -4,16 +4,19 @@
 use std::time::Duration;
 
 use crate::config::key::Key;
+use crate::config::problem::quoted;
 use crate::config::raw::Route;
 use crate::config::report::Report;
-use crate::config::scalar::{PolicyName, Text};
-use crate::config::settings::Shape;
+use crate::config::scalar::{PolicyName, Syntax, Text};
+use crate::config::settings::{HedgeAfter, HedgeSettings, Shape};
 use crate::gather::{Launch, Policy};
 
 /// Used where neither `timeout` nor `max_timeout` says something longer or shorter.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What a gather adds to the bucket of hedges when the route does not say.
-const HEDGE_BUDGET: f64 = 0.10;
+/// What a branch that starts adds to the bucket of hedges when the route does not say.
+const HEDGE_BUDGET: f64 = 0.05;
+/// The least time before a hedge when the route does not say.
+const HEDGE_MIN: Duration = Duration::from_millis(1);
 
 /// The policy of a route; nothing when it cannot be known. `total` is the number of branches, when
 /// that is known.
@@ -87,41 +90,56 @@ pub(super) fn shape(raw: &Route, key: &Key, report: &mut Report<'_>) -> Shape {
     shape
 }
 
-/// Which branches start when, and what a gather adds to the bucket of hedges.
-pub(super) fn launch(raw: &Route, key: &Key, report: &mut Report<'_>) -> (Launch, f64) {
-    let budget = raw.hedge_budget.map_or(HEDGE_BUDGET, |budget| budget.0);
-    let Some(after) = raw.hedge_after else {
-        if let (Some(said), false) = (raw.hedge_budget, report.is_broken(&key.name("hedge_after")))
-        {
-            let reason = "belongs to `hedge_after`, which is not there";
-            report.said(&key.name("hedge_budget"), Some(said.0.to_string()), reason);
+/// Which branches start when.
+pub(super) fn launch(raw: &Route) -> Launch {
+    let Some(Text(policy)) = raw.policy.filter(|_| raw.hedge_after.is_some()) else {
+        return Launch::Together;
+    };
+    match policy {
+        PolicyName::FirstSuccess => Launch::Staggered { at_once: 1 },
+        PolicyName::Quorum => {
+            let need = raw.need.map_or(1, |need| need.0);
+            let at_once = usize::try_from(need).unwrap_or(1);
+            Launch::Staggered { at_once }
         }
-        return (Launch::Together, budget);
-    };
-    let hedges = |policy: &Text<PolicyName>| {
-        matches!(policy.0, PolicyName::FirstSuccess | PolicyName::Quorum)
-    };
-    if !raw.policy.as_ref().is_none_or(hedges) {
-        let value = humantime::format_duration(after.duration());
-        let reason = "belongs to the policies first_success and quorum";
-        report.said(
-            &key.name("hedge_after"),
-            Some(format!("\"{value}\"")),
-            reason,
-        );
+        PolicyName::All | PolicyName::First | PolicyName::Available => Launch::Together,
     }
-    let quorum = raw
+}
+
+/// When slow branches get a hedge.
+pub(super) fn hedging(raw: &Route, key: &Key, report: &mut Report<'_>) -> Option<HedgeSettings> {
+    let after_key = key.name("hedge_after");
+    let Some(Text(after)) = raw.hedge_after else {
+        let budget = raw.hedge_budget.map(|budget| budget.0.to_string());
+        let min = raw.hedge_min.map(|min| shown(min.duration()));
+        for (name, said) in [("hedge_budget", budget), ("hedge_min", min)] {
+            if said.is_some() && !report.is_broken(&after_key) {
+                let reason = "belongs to `hedge_after`, which is not there";
+                report.said(&key.name(name), said, reason);
+            }
+        }
+        return None;
+    };
+    if raw
         .policy
-        .is_some_and(|policy| policy.0 == PolicyName::Quorum);
-    let need = raw.need.filter(|_| quorum).map_or(1, |need| need.0);
-    let at_once = usize::try_from(need).unwrap_or(1);
-    (
-        Launch::Staggered {
-            at_once,
-            hedge_after: after.duration(),
-        },
-        budget,
-    )
+        .is_some_and(|policy| policy.0 == PolicyName::First)
+    {
+        let reason = "belongs to every policy but first, whose branches all start at once";
+        report.said(&after_key, Some(quoted(&after.print())), reason);
+    }
+    if let (HedgeAfter::Duration(_), Some(min)) = (after, raw.hedge_min) {
+        let reason = "belongs to a `hedge_after` that is a percentile or \"siblings\"";
+        report.said(&key.name("hedge_min"), Some(shown(min.duration())), reason);
+    }
+    Some(HedgeSettings {
+        after,
+        min: raw.hedge_min.map_or(HEDGE_MIN, Text::duration),
+        budget: raw.hedge_budget.map_or(HEDGE_BUDGET, |budget| budget.0),
+    })
+}
+
+fn shown(duration: Duration) -> String {
+    format!("\"{}\"", humantime::format_duration(duration))
 }
 
 /// `timeout` and `max_timeout`, each from the other where only one is said.

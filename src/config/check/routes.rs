@@ -60,7 +60,7 @@ fn one(
     let total = legs.as_ref().map(Vec::len).filter(|_| counted);
     let policy = policies::policy(raw, total, key, report);
     let shape = policies::shape(raw, key, report);
-    let (launch, hedge_budget) = policies::launch(raw, key, report);
+    let hedging = policies::hedging(raw, key, report);
     let (timeout, max_timeout) = policies::limits(raw, key, report);
     let parameters = path.map(paths::parameters);
     let mut branches = Vec::new();
@@ -84,11 +84,12 @@ fn one(
         policy: policy?,
         shape,
         branches: branches.into_iter().collect::<Option<_>>()?,
-        launch,
-        hedge_budget,
+        launch: policies::launch(raw),
+        hedging,
         timeout,
         max_timeout,
         rate_limit: RouteRateLimit::Shared,
+        cache: raw.cache.as_ref().map(raw::Cache::settings),
         enabled: raw.enabled,
     })
 }

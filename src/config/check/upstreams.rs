@@ -43,6 +43,7 @@ fn one(name: &str, raw: &raw::Upstream, report: &mut Report<'_>) -> Option<Upstr
         idle_timeout: raw.idle_timeout.duration(),
         max_connection_age: raw.max_connection_age.duration(),
         linger: raw.linger.duration(),
+        breaker: raw.breaker.as_ref().map(raw::Breaker::settings),
         headers,
     })
 }

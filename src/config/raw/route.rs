@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RouteRateLimit;
 use crate::config::scalar::{Period, PolicyName, Share, Text, Whole};
-use crate::config::settings::Shape;
+use crate::config::settings::{CacheSettings, HedgeAfter, Shape};
 
 /// A time limit of a gather or a branch.
 type Limit = Period<1, 3_600_000>;
@@ -24,11 +24,14 @@ pub(in crate::config) struct Route {
     /// available.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) need: Option<Whole<1, 64>>,
-    /// For first_success and quorum: start as many branches as needed, the others after this time.
-    /// 1ms to 1h.
+    /// When a branch is slow, and gets a hedge: after a duration (1ms to 1h), after a percentile of its
+    /// recent replies ("p50" to "p99.9"), or beside its "siblings". Not for first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::config) hedge_after: Option<Limit>,
-    /// Share of gathers that may hedge; 0 to 1, default 0.10. Belongs to `hedge_after`.
+    pub(in crate::config) hedge_after: Option<Text<HedgeAfter>>,
+    /// The least time before a hedge, where `hedge_after` is no duration; 0s to 1h, default 1ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) hedge_min: Option<Period<0, 3_600_000>>,
+    /// Hedges as a share of calls; 0 to 1, default 0.05. Belongs to `hedge_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) hedge_budget: Option<Share>,
     /// The upstream that is called, `calls` times.
@@ -58,8 +61,40 @@ pub(in crate::config) struct Route {
     /// The route's own rate limit, instead of the one of `[rate_limit]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) rate_limit: Option<RouteRateLimit>,
+    /// Lets identical requests share a gather, and keeps answers for a moment; off without this table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) cache: Option<Cache>,
     /// Whether the route answers; 503 when not.
     pub(in crate::config) enabled: bool,
+}
+
+/// `[routes.cache]`: what identical requests share.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Cache {
+    /// Whether identical requests that are under way share one gather.
+    pub(in crate::config) coalesce: bool,
+    /// How long a complete, successful answer is kept; 0s to 1h, 0s: not at all.
+    pub(in crate::config) max_age: Period<0, 3_600_000>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            coalesce: true,
+            max_age: Period::of_millis(1000),
+        }
+    }
+}
+
+impl Cache {
+    /// The same as settings.
+    pub(in crate::config) fn settings(&self) -> CacheSettings {
+        CacheSettings {
+            coalesce: self.coalesce,
+            max_age: self.max_age.duration(),
+        }
+    }
 }
 
 /// One leg of a gather.
@@ -98,6 +133,7 @@ impl Default for Route {
             policy: None,
             need: None,
             hedge_after: None,
+            hedge_min: None,
             hedge_budget: None,
             upstream: None,
             calls: None,
@@ -108,6 +144,7 @@ impl Default for Route {
             timeout: None,
             max_timeout: None,
             rate_limit: None,
+            cache: None,
             enabled: true,
         }
     }

@@ -11,8 +11,8 @@ use tracing::Level;
 
 use super::{Syntax, Text};
 use crate::config::settings::{
-    AccessLog, CertificateAuthorities, FailureStatus, HttpMode, LogFormat, Shape, UpstreamHttp,
-    WithoutRedis,
+    AccessLog, CertificateAuthorities, FailureStatus, HedgeAfter, HttpMode, LogFormat, Shape,
+    UpstreamHttp, WithoutRedis,
 };
 
 /// A duration from `MIN` to `MAX` milliseconds.
@@ -142,6 +142,45 @@ impl Syntax for Delay {
             humantime::format_duration(*low),
             humantime::format_duration(*high)
         )
+    }
+}
+
+impl Syntax for HedgeAfter {
+    fn expected(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a duration such as \"250ms\", from 1ms to 1h, a percentile of recent replies from \"p50\" to \
+             \"p99.9\", or \"siblings\"",
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "siblings" {
+            return Some(Self::Siblings);
+        }
+        if let Some(percent) = text.strip_prefix('p') {
+            let (whole, tenth) = percent.split_once('.').unwrap_or((percent, "0"));
+            let is_plain = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+            if whole.len() != 2 || tenth.len() != 1 || !is_plain(whole) || !is_plain(tenth) {
+                return None;
+            }
+            let tenths: u16 = format!("{whole}{tenth}").parse().ok()?;
+            return (500..=999)
+                .contains(&tenths)
+                .then(|| Self::Quantile(f64::from(tenths) / 1000.0));
+        }
+        let text = BoundedDuration::<1, 3_600_000>::parse(text)?;
+        Some(Self::Duration(text.0))
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::Duration(duration) => humantime::format_duration(*duration).to_string(),
+            Self::Quantile(quantile) => {
+                let percent = format!("{:.1}", quantile * 100.0);
+                format!("p{}", percent.trim_end_matches(".0"))
+            }
+            Self::Siblings => "siblings".to_owned(),
+        }
     }
 }
 

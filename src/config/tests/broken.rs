@@ -119,7 +119,14 @@ policy = "all"; upstream = "work"; need = 1 | need
 policy = "quorum"; upstream = "work" | need
 policy = "quorum"; upstream = "work"; need = 3 | need
 policy = "all"; upstream = "work"; shape = "object" | shape
-policy = "all"; upstream = "work"; hedge_after = "1s" | hedge_after
+policy = "first"; upstream = "work"; hedge_after = "1s" | hedge_after
+policy = "all"; upstream = "work"; hedge_after = "p49" | hedge_after
+policy = "all"; upstream = "work"; hedge_after = "p99.99" | hedge_after
+policy = "all"; upstream = "work"; hedge_after = "p+60" | hedge_after
+policy = "all"; upstream = "work"; hedge_after = "sibling" | hedge_after
+policy = "all"; upstream = "work"; hedge_after = "0ms" | hedge_after
+policy = "all"; upstream = "work"; hedge_after = "1s"; hedge_min = "1s" | hedge_min
+policy = "all"; upstream = "work"; hedge_min = "1s" | hedge_min
 policy = "all"; upstream = "work"; hedge_budget = 0.5 | hedge_budget
 policy = "all"; upstream = "work"; hedge_budget = 2 | hedge_budget
 policy = "all"; upstream = "work"; timeout = "0ms" | timeout

@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::http::in_flight::{GaveWay, Places};
-use crate::upstream::{Reply, Reservation};
+use crate::http::in_flight::{GaveWay, Holding, Places};
 
 /// Up to this many bytes, one copy is cheaper than several pieces to write.
 const SMALL: usize = 16 * 1024;
@@ -20,7 +19,7 @@ const FRAME: usize = 16 * 1024;
 /// The pieces of a body that is being put together.
 pub(super) struct Segments {
     pieces: Vec<Bytes>,
-    reservations: Vec<Reservation>,
+    holdings: Vec<Holding>,
     has_elements: bool,
 }
 
@@ -30,7 +29,7 @@ impl Segments {
         Self {
             // What stands before each, and the end.
             pieces: Vec::with_capacity(2 * branches + 1),
-            reservations: Vec::with_capacity(branches),
+            holdings: Vec::with_capacity(branches),
             has_elements: false,
         }
     }
@@ -50,10 +49,10 @@ impl Segments {
         self.has_elements = true;
     }
 
-    /// A reply, as it came.
-    pub(super) fn push_reply(&mut self, reply: Reply) {
-        self.pieces.push(reply.body);
-        self.reservations.push(reply.reservation);
+    /// The body of a reply, as it came.
+    pub(super) fn push_reply(&mut self, (body, holding): (Bytes, Holding)) {
+        self.pieces.push(body);
+        self.holdings.push(holding);
     }
 
     /// Ends an array.
@@ -84,7 +83,7 @@ impl Segments {
         } else {
             self.pieces.into()
         };
-        places.gather.answer(pieces, self.reservations);
+        places.gather.answer(pieces, self.holdings);
         AnswerBody {
             left: length as u64,
             places,

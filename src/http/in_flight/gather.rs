@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::GatherHold;
 use crate::client::Cut;
 use crate::metrics::Held;
-use crate::upstream::{Reservation, Share};
+use crate::upstream::{Reply, Reservation, Share};
 
 /// A gather that has its place until its response has left, or has given way.
 #[derive(Debug)]
@@ -39,9 +39,18 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Answer {
     pieces: VecDeque<Bytes>,
-    _reservations: Vec<Reservation>,
+    _holdings: Vec<Holding>,
     /// When the connection last asked for some of it.
     asked: Instant,
+}
+
+/// The account of a reply's bytes, for as long as an answer has them.
+#[derive(Debug)]
+pub(in crate::http) enum Holding {
+    /// They are this answer's.
+    Own { _reservation: Reservation },
+    /// Other answers have them too, or the cache.
+    Shared { _reply: Arc<Reply> },
 }
 
 /// An answer was taken back, since nobody took it and others needed its place.
@@ -82,10 +91,10 @@ impl Gather {
     }
 
     /// It is over, and this is the answer, of which nothing has left.
-    pub(in crate::http) fn answer(&self, pieces: VecDeque<Bytes>, reservations: Vec<Reservation>) {
+    pub(in crate::http) fn answer(&self, pieces: VecDeque<Bytes>, holdings: Vec<Holding>) {
         self.state.lock().answer = Some(Answer {
             pieces,
-            _reservations: reservations,
+            _holdings: holdings,
             asked: Instant::now(),
         });
     }

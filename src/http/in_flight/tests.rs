@@ -63,7 +63,9 @@ impl Stage {
 
 fn answer(places: &Places, bytes: usize, reservations: Vec<Reservation>) {
     let pieces = VecDeque::from([Bytes::from(vec![b' '; bytes])]);
-    places.gather.answer(pieces, reservations);
+    let own = |_reservation| Holding::Own { _reservation };
+    let holdings = reservations.into_iter().map(own).collect();
+    places.gather.answer(pieces, holdings);
 }
 
 fn gave_way(places: &Places) -> bool {

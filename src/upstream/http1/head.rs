@@ -17,6 +17,8 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// Whether the connection may carry another request when the reply is whole.
     pub(super) keeps_alive: bool,
+    /// When the upstream wants to be asked again, in seconds; 1 where it names a date.
+    pub(super) retry_after: Option<u32>,
 }
 
 /// How the end of a body is known.
@@ -111,6 +113,7 @@ struct Fields {
     is_chunked: bool,
     close: bool,
     keep_alive: bool,
+    retry_after: Option<u32>,
 }
 
 impl Fields {
@@ -122,6 +125,10 @@ impl Fields {
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
                 fields.is_encoded = true;
                 fields.transfer_encoding(header.value)?;
+            } else if header.name.eq_ignore_ascii_case("retry-after") {
+                let seconds = std::str::from_utf8(header.value).ok();
+                let seconds = seconds.and_then(|text| text.trim().parse().ok());
+                fields.retry_after = Some(seconds.unwrap_or(1));
             } else if header.name.eq_ignore_ascii_case("connection") {
                 for option in elements(header.value) {
                     fields.close |= option.eq_ignore_ascii_case(b"close");
@@ -184,6 +191,7 @@ impl Fields {
         Head {
             status,
             framing,
+            retry_after: self.retry_after,
             keeps_alive: is_kept
                 && is_certain
                 && framing != Framing::UntilClose

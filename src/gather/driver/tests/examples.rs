@@ -1,7 +1,7 @@
 //! Each promise once, by example.
 
 use super::scene::{Scene, failure, reply, silence};
-use super::stage::{Event, Gives, Script};
+use super::stage::{Event, Gives, SECOND, Script};
 use crate::gather::Outcome::{Failed, NotStarted, Succeeded, TimedOut, Unfinished};
 use crate::gather::{Policy, Verdict};
 
@@ -245,4 +245,85 @@ fn a_call_that_panics_is_over_and_the_others_linger() {
         Scene::new(Policy::All, 100, &[silence(), panic, silence()]).play_with_panics();
     assert!(panicked);
     assert_eq!(log.lingers(), [0, 2]);
+}
+
+/// A branch that is slow, and whose second attempt replies after a time.
+fn slow_then(after: u64) -> Script {
+    Script {
+        second: (Gives::Reply, after),
+        ..silence()
+    }
+}
+
+#[test]
+fn the_straggler_of_all_gets_a_second_attempt_and_the_loser_lingers() {
+    let scripts = [reply(5), slow_then(7), reply(6)];
+    let played = Scene::new(Policy::All, 100, &scripts)
+        .hedged_after(20)
+        .play();
+    assert_eq!((played.verdict, played.ended), (Verdict::Met, 27));
+    let outcomes = [&Succeeded(0), &Succeeded(1 + SECOND), &Succeeded(2)];
+    assert_eq!(played.outcomes(), outcomes);
+    assert_eq!(played.elapsed(1), 27);
+    let hedges = played.branches.iter().map(|it| (it.hedged, it.hedge_won));
+    assert!(hedges.eq([(false, false), (true, true), (false, false)]));
+    assert_eq!(played.log.events().last(), Some(&(27, Event::Lingers(1))));
+}
+
+#[test]
+fn a_failed_attempt_is_no_outcome_while_the_other_runs() {
+    let first_fails = Script {
+        second: (Gives::Reply, 15),
+        ..failure(25)
+    };
+    let played = Scene::new(Policy::All, 100, &[first_fails])
+        .hedged_after(20)
+        .play();
+    assert_eq!((played.verdict, played.ended), (Verdict::Met, 35));
+    let second_fails = Script {
+        second: (Gives::Failure, 5),
+        ..reply(40)
+    };
+    let played = Scene::new(Policy::All, 100, &[second_fails])
+        .hedged_after(20)
+        .play();
+    assert_eq!((played.verdict, played.ended), (Verdict::Met, 40));
+    assert!(!played.branches[0].hedge_won);
+    let both_fail = Script {
+        second: (Gives::Failure, 5),
+        ..failure(40)
+    };
+    let played = Scene::new(Policy::All, 100, &[both_fail])
+        .hedged_after(20)
+        .play();
+    assert_eq!((played.verdict, played.ended), (Verdict::Failed, 40));
+}
+
+#[test]
+fn a_branch_has_one_hedge_at_most() {
+    let played = Scene::new(WHAT_THERE_IS, 100, &[silence(), reply(1)])
+        .hedged_after(20)
+        .play();
+    let again = (20, Event::Again(0));
+    let events = played.log.events();
+    assert_eq!(events.iter().filter(|it| **it == again).count(), 1);
+    assert_eq!(played.log.lingers(), [0, 0]);
+}
+
+#[test]
+fn a_branch_is_slow_when_it_takes_twice_as_long_as_most_of_its_siblings() {
+    let scripts = [reply(10), slow_then(3), reply(12), reply(11), reply(8)];
+    let played = Scene::new(Policy::All, 100, &scripts)
+        .hedged_beside_siblings()
+        .play();
+    assert!(played.log.events().contains(&(24, Event::Again(1))));
+    assert_eq!((played.verdict, played.ended), (Verdict::Met, 27));
+    // Half of the siblings are not most of them.
+    let scripts = [reply(10), slow_then(3), silence()];
+    let played = Scene::new(Policy::All, 100, &scripts)
+        .hedged_beside_siblings()
+        .play();
+    assert_eq!(played.verdict, Verdict::DeadlineExceeded);
+    let is_again = |(_, event): &(u64, Event)| matches!(event, Event::Again(_));
+    assert!(!played.log.events().iter().any(is_again));
 }

@@ -6,7 +6,7 @@ use proptest::{prop_assert, prop_assert_eq};
 
 use super::model::{Expected, Fate, expect};
 use super::scene::{NEVER, Played, Scene, reply};
-use super::stage::{Event, Gives, Script};
+use super::stage::{Event, Gives, SECOND, Script};
 use crate::gather::{Branch, Outcome, Policy};
 
 type Checked = Result<(), TestCaseError>;
@@ -89,7 +89,7 @@ proptest! {
         every_call_that_started_ended_or_lingers(&events)?;
         prop_assert!(played.ended <= scene.deadline.max(from + stall));
         for (moment, event) in events {
-            let starts = matches!(event, Event::Started(_) | Event::Hedged(_));
+            let starts = matches!(event, Event::Started(_) | Event::Hedged(_) | Event::Again(_));
             prop_assert!(!starts || moment < scene.deadline, "{event:?} at {moment}");
         }
     }
@@ -98,12 +98,17 @@ proptest! {
 /// A branch is in its place with the outcome, the start and the time that the contract says.
 fn came_to(scene: &Scene, played: &Played, expected: &Expected, number: usize) -> Checked {
     let Branch {
-        outcome, hedged, ..
+        outcome,
+        hedged,
+        hedge_won,
+        ..
     } = &played.branches[number];
     let Fate {
         started,
         hedged: expected_hedged,
+        second,
         done,
+        ..
     } = &expected.fates[number];
     let over_at_once = *started == Some(played.ended) && !expected.by_deadline;
     let (Some(began), false) = (*started, over_at_once && *outcome == Outcome::NotStarted) else {
@@ -112,7 +117,8 @@ fn came_to(scene: &Scene, played: &Played, expected: &Expected, number: usize) -
         return Ok(());
     };
     prop_assert_eq!(played.started(number), Some(began));
-    prop_assert_eq!(*hedged, *expected_hedged);
+    let second_at_once = *second == Some(played.ended) && !expected.by_deadline;
+    prop_assert!(hedged == expected_hedged || second_at_once);
     let unheard = if played.ended == scene.deadline {
         Outcome::TimedOut
     } else {
@@ -124,20 +130,39 @@ fn came_to(scene: &Scene, played: &Played, expected: &Expected, number: usize) -
     prop_assert_eq!(played.elapsed(number), moment - began);
     // What is done in the very instant of another's verdict may be heard or not.
     let in_time = moment < played.ended || expected.by_deadline;
+    // Where both attempts end in one instant, either may be heard first.
+    let script = &scene.scripts[number];
+    let both = second.map(|second| second + script.second.1) == Some(began + script.after);
+    let is_heard = outcome == heard || (both && branch_of(outcome) == branch_of(heard));
     prop_assert!(
-        outcome == heard || (!in_time && *outcome == unheard),
+        is_heard || (!in_time && *outcome == unheard),
         "{outcome:?}, not {heard:?}"
     );
+    if let (Outcome::Succeeded(number), false) = (outcome, both) {
+        let is_second = *number >= SECOND;
+        let won = is_second || (*expected_hedged && second.is_none());
+        prop_assert_eq!(*hedge_won, won);
+    }
     Ok(())
 }
 
-/// Each call starts once, and then either ends or is handed over, once.
+/// The outcome, of whichever attempt it is.
+fn branch_of(outcome: &Outcome<usize, usize>) -> Option<(bool, usize)> {
+    match outcome {
+        Outcome::Succeeded(number) => Some((true, number % SECOND)),
+        Outcome::Failed(number) => Some((false, number % SECOND)),
+        _ => None,
+    }
+}
+
+/// Each call starts once, or twice with its second attempt, and then either ends or is handed over, once.
 fn every_call_that_started_ended_or_lingers(events: &[(u64, Event)]) -> Checked {
     for branch in 0..64 {
-        let (mut starts, mut ends, mut lingers) = (0, 0, 0);
+        let (mut starts, mut again, mut ends, mut lingers) = (0, 0, 0, 0);
         for (_, event) in events {
             match *event {
                 Event::Started(it) | Event::Hedged(it) if it == branch => starts += 1,
+                Event::Again(it) if it == branch => again += 1,
                 Event::Succeeded(it) | Event::Failed(it) | Event::Panicked(it) if it == branch => {
                     ends += 1;
                 }
@@ -145,12 +170,13 @@ fn every_call_that_started_ended_or_lingers(events: &[(u64, Event)]) -> Checked 
                 _ => {}
             }
             prop_assert!(
-                ends + lingers <= starts,
+                ends + lingers <= starts + again,
                 "{event:?} of a call that does not run"
             );
         }
         prop_assert!(starts <= 1, "branch {branch} is started twice");
-        prop_assert_eq!(ends + lingers, starts, "branch {}", branch);
+        prop_assert!(again <= starts, "branch {branch} has two hedges");
+        prop_assert_eq!(ends + lingers, starts + again, "branch {}", branch);
     }
     Ok(())
 }
@@ -168,8 +194,9 @@ fn starts_have_their_reasons(scene: &Scene, events: &[(u64, Event)]) -> Checked 
                 );
                 prop_assert!(starts > scene.at_once() || (*branch, *moment) == (starts - 1, 0));
             }
-            Event::Hedged(_) | Event::HeldBack(_) => {
-                prop_assert_eq!(Some(*moment), scene.hedge_after);
+            Event::Hedged(_) => prop_assert_eq!(Some(*moment), scene.hedge_after),
+            Event::Again(_) | Event::HeldBack(_) => {
+                prop_assert!(scene.hedge_after.is_some_and(|after| after <= *moment));
             }
             // Before the end, only a branch whose own time is over is handed over.
             Event::Failed(_) | Event::Lingers(_) => failures += 1,
@@ -188,7 +215,14 @@ fn calls_linger_when_their_time_is_over(scene: &Scene, played: &Played) -> Check
                 .started(branch)
                 .zip(timeout)
                 .map(|(start, time)| start + time);
-            prop_assert_eq!(moment, own.unwrap_or(played.ended).min(played.ended));
+            let ended = own.unwrap_or(played.ended).min(played.ended);
+            // Or the other attempt was quicker.
+            let events = played.log.events();
+            let is_outrun = events.contains(&(moment, Event::Succeeded(branch)))
+                && events
+                    .iter()
+                    .any(|(_, event)| *event == Event::Again(branch));
+            prop_assert!(moment == ended || is_outrun);
         }
     }
     Ok(())
@@ -204,6 +238,7 @@ fn someone_is_at_work_until_the_end(scene: &Scene, events: &[(u64, Event)], end:
                 Event::Started(_) | Event::Hedged(_) => {
                     (running, started) = (running + 1, started + 1)
                 }
+                Event::Again(_) => running += 1,
                 Event::Succeeded(_) => (running, succeeded) = (running - 1, succeeded + 1),
                 Event::Failed(_) | Event::Panicked(_) | Event::Lingers(_) => running -= 1,
                 Event::HeldBack(_) => {}
@@ -224,10 +259,10 @@ fn scenes() -> impl Strategy<Value = Scene> {
     let total = prop_oneof![12 => 1..=6_usize, 1 => Just(64)];
     (total, any::<bool>()).prop_flat_map(|(total, fidgety)| {
         let scripts = prop::collection::vec(scripts(fidgety), total);
-        let hedge_after = prop::option::of(0..=LAST);
+        let hedge_after = prop::option::of(1..=LAST);
         (policies(total), hedge_after, 0..=LAST, scripts).prop_map(
             |(policy, hedge_after, deadline, mut scripts)| {
-                let staggers = matches!(policy, Policy::FirstSuccess | Policy::Quorum { .. });
+                let hedges = policy != Policy::First;
                 if !matches!(policy, Policy::Available { .. }) {
                     scripts
                         .iter_mut()
@@ -235,7 +270,8 @@ fn scenes() -> impl Strategy<Value = Scene> {
                 }
                 Scene {
                     policy,
-                    hedge_after: hedge_after.filter(|_| staggers),
+                    hedge_after: hedge_after.filter(|_| hedges),
+                    beside_siblings: false,
                     deadline,
                     scripts,
                 }
@@ -260,13 +296,15 @@ fn scripts(fidgety: bool) -> impl Strategy<Value = Script> {
     let after = prop_oneof![8 => u64::from(fidgety)..=LAST, 1 => Just(NEVER)];
     let timeout = prop::option::weighted(0.3, 1..=LAST);
     let fidgets_at = prop::option::of(0..=LAST);
+    let second = (gives.clone(), after.clone());
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.3));
-    (gives, after, timeout, fidgets_at, flags).prop_map(
-        move |(gives, after, timeout, fidgets_at, (required, held_back))| Script {
+    (gives, after, timeout, fidgets_at, second, flags).prop_map(
+        move |(gives, after, timeout, fidgets_at, second, (required, held_back))| Script {
             gives,
             timeout,
             required,
             held_back,
+            second,
             fidgets_at: fidgets_at.filter(|_| fidgety),
             ..reply(after)
         },

@@ -4,7 +4,7 @@
 //! Where the contract leaves open which of two things at one instant is heard first, so does this.
 
 use super::scene::Scene;
-use super::stage::Gives;
+use super::stage::{Gives, SECOND};
 use crate::gather::{Outcome, Policy, Verdict};
 
 /// What a gather must come to.
@@ -23,7 +23,13 @@ pub(super) struct Expected {
 pub(super) struct Fate {
     pub(super) started: Option<u64>,
     pub(super) hedged: bool,
+    /// When its second attempt started.
+    pub(super) second: Option<u64>,
     pub(super) done: Option<(u64, Outcome<usize, usize>)>,
+    /// Whether it is not slow any more, since it has had its hedge.
+    was_slow: bool,
+    /// Which of its attempts has failed.
+    failed: [bool; 2],
 }
 
 /// What the contract makes of a scene.
@@ -84,16 +90,34 @@ impl Walk<'_> {
     }
 
     fn hear_outcomes(&mut self) {
-        while let Some((branch, _)) = self
-            .running()
-            .into_iter()
-            .find(|(branch, started)| started + self.scene.scripts[*branch].after == self.now)
-        {
-            match self.scene.scripts[branch].gives {
-                Gives::Reply => self.done(branch, Outcome::Succeeded(branch)),
-                Gives::Failure | Gives::Panic => self.done(branch, Outcome::Failed(branch)),
+        while let Some((branch, attempt)) = self.next_end() {
+            let script = self.scene.scripts[branch];
+            let (number, gives) =
+                [(branch, script.gives), (branch + SECOND, script.second.0)][attempt];
+            let fate = &mut self.fates[branch];
+            match gives {
+                Gives::Reply => self.done(branch, Outcome::Succeeded(number)),
+                Gives::Failure | Gives::Panic => {
+                    fate.failed[attempt] = true;
+                    // While the other attempt runs, it is no outcome.
+                    if fate.second.is_none() || fate.failed == [true; 2] {
+                        self.done(branch, Outcome::Failed(number));
+                    }
+                }
             }
         }
+    }
+
+    /// A branch and an attempt of it that ends now.
+    fn next_end(&self) -> Option<(usize, usize)> {
+        self.running().into_iter().find_map(|(branch, started)| {
+            let (fate, script) = (&self.fates[branch], &self.scene.scripts[branch]);
+            let first = started + script.after;
+            let second = fate.second.map(|second| second + script.second.1);
+            let ends = [Some(first), second];
+            let attempt = (0..2).find(|it| ends[*it] == Some(self.now) && !fate.failed[*it]);
+            Some((branch, attempt?))
+        })
     }
 
     fn end_times_of_their_own(&mut self) {
@@ -115,8 +139,21 @@ impl Walk<'_> {
     }
 
     fn start_hedges(&mut self) {
-        if self.scene.hedge_after != Some(self.now) {
+        let Some(hedge_after) = self.scene.hedge_after else {
             return;
+        };
+        let has_waiting = self.fates.iter().any(|fate| fate.started.is_none());
+        if has_waiting && hedge_after != self.now {
+            return;
+        }
+        for (branch, started) in self.running() {
+            let (fate, script) = (&mut self.fates[branch], &self.scene.scripts[branch]);
+            let is_slow = started + hedge_after <= self.now && !fate.was_slow;
+            fate.was_slow |= is_slow || has_waiting;
+            if is_slow && !has_waiting && !script.held_back {
+                fate.second = Some(self.now);
+                fate.hedged = true;
+            }
         }
         for (fate, script) in self.fates.iter_mut().zip(&self.scene.scripts) {
             if fate.started.is_none() && !script.held_back {

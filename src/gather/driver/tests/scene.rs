@@ -9,7 +9,9 @@ use futures_util::future::{FutureExt, join};
 use tokio::time::{Instant, advance, sleep_until};
 
 use super::stage::{Gives, Log, Script, Stage, at, millis, since};
-use crate::gather::{Branch, BranchPlan, Gathered, Launch, Outcome, Plan, Policy, Verdict, run};
+use crate::gather::{
+    Branch, BranchPlan, Gathered, Launch, Outcome, Plan, Policy, Slow, Verdict, run,
+};
 
 /// A delay that outlasts every gather.
 pub(super) const NEVER: u64 = 1_000;
@@ -18,8 +20,10 @@ pub(super) const NEVER: u64 = 1_000;
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) policy: Policy,
-    /// When hedges start; none when all branches start together.
+    /// How long a branch may run until it is slow; none when there are no hedges.
     pub(super) hedge_after: Option<u64>,
+    /// Instead, branches are slow beside their siblings.
+    pub(super) beside_siblings: bool,
     pub(super) deadline: u64,
     pub(super) scripts: Vec<Script>,
 }
@@ -42,6 +46,7 @@ pub(super) fn reply(after: u64) -> Script {
         timeout: None,
         required: false,
         held_back: false,
+        second: (Gives::Reply, NEVER),
         fidgets_at: None,
     }
 }
@@ -64,6 +69,7 @@ impl Scene {
         Self {
             policy,
             hedge_after: None,
+            beside_siblings: false,
             deadline,
             scripts: scripts.to_vec(),
         }
@@ -72,6 +78,17 @@ impl Scene {
     pub(super) fn hedged_after(mut self, hedge_after: u64) -> Self {
         self.hedge_after = Some(hedge_after);
         self
+    }
+
+    pub(super) fn hedged_beside_siblings(mut self) -> Self {
+        self.beside_siblings = true;
+        self
+    }
+
+    /// Whether branches are left for later.
+    pub(super) fn staggers(&self) -> bool {
+        let hedges = self.hedge_after.is_some() || self.beside_siblings;
+        hedges && matches!(self.policy, Policy::FirstSuccess | Policy::Quorum { .. })
     }
 
     /// How many branches the policy needs at the least.
@@ -85,18 +102,29 @@ impl Scene {
 
     /// How many branches start with the gather.
     pub(super) fn at_once(&self) -> usize {
-        self.hedge_after.map_or(self.scripts.len(), |_| self.need())
+        if self.staggers() {
+            self.need()
+        } else {
+            self.scripts.len()
+        }
     }
 
     fn plan(&self) -> Plan {
         Plan {
             completion: self.policy.completion(self.scripts.len()),
-            launch: self
-                .hedge_after
-                .map_or(Launch::Together, |after| Launch::Staggered {
+            launch: if self.staggers() {
+                Launch::Staggered {
                     at_once: self.at_once(),
-                    hedge_after: Duration::from_millis(after),
-                }),
+                }
+            } else {
+                Launch::Together
+            },
+            slow: if self.beside_siblings {
+                let least = Duration::from_millis(1);
+                Some(Slow::Siblings { least })
+            } else {
+                self.hedge_after.map(|_| Slow::Patience)
+            },
             branches: self
                 .scripts
                 .iter()
@@ -121,7 +149,7 @@ impl Scene {
             let gather = run(
                 &plan,
                 at(opened, self.deadline),
-                Stage::new(&self.scripts, &log),
+                Stage::new(&self.scripts, self.hedge_after, &log),
             );
             let gather = async { (gather.await, since(opened)) };
             let stalls = async {
@@ -150,7 +178,7 @@ impl Scene {
             let gather = run(
                 &plan,
                 at(opened, self.deadline),
-                Stage::new(&self.scripts, &log),
+                Stage::new(&self.scripts, self.hedge_after, &log),
             );
             let leaves = sleep_until(at(opened, leaves));
             let finished = if driver_first {
@@ -168,7 +196,11 @@ impl Scene {
             let log = Log::default();
             let plan = self.plan();
             let deadline = at(Instant::now(), self.deadline);
-            let gather = run(&plan, deadline, Stage::new(&self.scripts, &log));
+            let gather = run(
+                &plan,
+                deadline,
+                Stage::new(&self.scripts, self.hedge_after, &log),
+            );
             let panicked = AssertUnwindSafe(gather).catch_unwind().await.is_err();
             (log, panicked)
         })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::gather::Branches;
+use crate::gather::{Attempt, Branches};
 
 /// How one branch behaves.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +18,10 @@ pub(super) struct Script {
     pub(super) after: u64,
     pub(super) timeout: Option<u64>,
     pub(super) required: bool,
-    /// Whether it may not start as a hedge.
+    /// Whether it may not start as a hedge, nor have one.
     pub(super) held_back: bool,
+    /// What its second attempt gives, and after how long.
+    pub(super) second: (Gives, u64),
     /// When it wakes itself a few times for nothing.
     pub(super) fidgets_at: Option<u64>,
 }
@@ -38,6 +40,8 @@ pub(super) enum Event {
     Started(usize),
     Hedged(usize),
     HeldBack(usize),
+    /// A second attempt starts.
+    Again(usize),
     Succeeded(usize),
     Failed(usize),
     Panicked(usize),
@@ -69,28 +73,38 @@ impl Log {
     }
 }
 
+/// Added to the number of a branch, what its second attempt gives.
+pub(super) const SECOND: usize = 1000;
+
 /// The branches of a scene.
 pub(super) struct Stage {
     scripts: Vec<Script>,
+    patience: Option<u64>,
     opened: Instant,
     log: Log,
 }
 
 impl Stage {
-    pub(super) fn new(scripts: &[Script], log: &Log) -> Self {
+    pub(super) fn new(scripts: &[Script], patience: Option<u64>, log: &Log) -> Self {
         Self {
             scripts: scripts.to_vec(),
+            patience,
             opened: Instant::now(),
             log: log.clone(),
         }
     }
 
-    fn call(&self, branch: usize) -> Call {
+    fn call(&self, branch: usize, attempt: Attempt) -> Call {
         let script = self.scripts[branch];
-        let due = Instant::now() + Duration::from_millis(script.after);
+        let (number, (gives, after)) = match attempt {
+            Attempt::First => (branch, (script.gives, script.after)),
+            Attempt::Second => (branch + SECOND, script.second),
+        };
+        let due = Instant::now() + Duration::from_millis(after);
         Call {
             branch,
-            gives: script.gives,
+            number,
+            gives,
             done: Box::pin(sleep_until(due)),
             fidget: script
                 .fidgets_at
@@ -110,7 +124,11 @@ impl Branches for Stage {
 
     fn start(&mut self, branch: usize) -> Call {
         self.log.note(self.opened, Event::Started(branch));
-        self.call(branch)
+        self.call(branch, Attempt::First)
+    }
+
+    fn patience(&mut self, _branch: usize) -> Option<Duration> {
+        self.patience.map(Duration::from_millis)
     }
 
     fn hedge(&mut self, branch: usize) -> Option<Call> {
@@ -119,7 +137,17 @@ impl Branches for Stage {
             return None;
         }
         self.log.note(self.opened, Event::Hedged(branch));
-        Some(self.call(branch))
+        Some(self.call(branch, Attempt::First))
+    }
+
+    fn again(&mut self, branch: usize, running: &Call) -> Option<Call> {
+        assert_eq!(branch, running.branch, "another's call is running");
+        if self.scripts[branch].held_back {
+            self.log.note(self.opened, Event::HeldBack(branch));
+            return None;
+        }
+        self.log.note(self.opened, Event::Again(branch));
+        Some(self.call(branch, Attempt::Second))
     }
 
     fn linger(&mut self, branch: usize, call: Call) {
@@ -131,6 +159,7 @@ impl Branches for Stage {
 /// A running branch. What it gives is its own number.
 pub(super) struct Call {
     branch: usize,
+    number: usize,
     gives: Gives,
     done: Pin<Box<Sleep>>,
     fidget: Option<Pin<Box<Sleep>>>,
@@ -144,9 +173,9 @@ impl Call {
     fn end(&mut self) -> Result<usize, usize> {
         self.over = true;
         let (event, result) = match self.gives {
-            Gives::Reply => (Event::Succeeded(self.branch), Ok(self.branch)),
-            Gives::Failure => (Event::Failed(self.branch), Err(self.branch)),
-            Gives::Panic => (Event::Panicked(self.branch), Err(self.branch)),
+            Gives::Reply => (Event::Succeeded(self.branch), Ok(self.number)),
+            Gives::Failure => (Event::Failed(self.branch), Err(self.number)),
+            Gives::Panic => (Event::Panicked(self.branch), Err(self.number)),
         };
         self.log.note(self.opened, event);
         if self.gives == Gives::Panic {
