@@ -5,9 +5,7 @@
 //! Nothing here opens a socket, and figment is used nowhere else.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::Path;
-use std::time::Duration;
 
 mod changes;
 mod check;
@@ -29,7 +27,7 @@ mod target;
 
 use raw::Raw;
 use report::Report;
-use scalar::{Delay, Expected, Syntax};
+use scalar::{Expected, Syntax};
 use source::Source;
 
 pub use changes::{Changes, NEED_A_RESTART};
@@ -39,10 +37,10 @@ pub use schema::schema;
 pub use settings::{
     AccessLog, AccessSettings, AcmeSettings, AdminSettings, AllowedOrigins, BranchSettings,
     BreakerSettings, CacheSettings, CertificateAuthorities, CertificateSource, ClientSettings,
-    FailureStatus, HedgeAfter, HedgeSettings, HttpMode, LogFormat, LogSettings, MockSettings,
-    PairFiles, RateLimitSettings, RedisSettings, RouteRateLimit, RouteSettings, ServerSettings,
-    Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp, UpstreamSettings,
-    WithoutRedis,
+    FailureStatus, HedgeAfter, HedgeSettings, HttpMode, LogFormat, LogSettings, MockDelay,
+    MockSettings, PairFiles, RateLimitSettings, RedisSettings, RouteRateLimit, RouteSettings,
+    ServerSettings, ServerTiming, Settings, Shape, SharedLimitSettings, TlsSettings, UpstreamHttp,
+    UpstreamSettings, WithoutRedis,
 };
 pub use target::{BadParameter, Forwarded, Target};
 
@@ -138,13 +136,12 @@ pub fn admin(path: &Path, environment: &Environment) -> Result<Option<AdminSetti
     Ok(check::admin(&raw.admin, &mut report))
 }
 
-/// A delay as the file writes it: `"250ms"` or `"100ms..600ms"`.
+/// A delay as the file writes it: `"250ms"`, `"100ms..600ms"` or `"5ms, 1%: 100ms"`.
 ///
 /// # Errors
 /// What is allowed.
-pub fn parse_delay(text: &str) -> Result<RangeInclusive<Duration>, String> {
-    let delay = Delay::parse(text).ok_or_else(|| Expected::<Delay>::new().to_string())?;
-    Ok(delay.0)
+pub fn parse_delay(text: &str) -> Result<MockDelay, String> {
+    MockDelay::parse(text).ok_or_else(|| Expected::<MockDelay>::new().to_string())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod record;
 mod redirect;
 mod route;
 mod routes;
+mod server_timing;
 mod snapshot;
 mod trace;
 

@@ -11,10 +11,12 @@ mod counts;
 mod edge;
 mod load;
 mod make;
+mod recent;
 mod requests;
 mod resources;
 mod service;
 mod shared;
+mod tail;
 mod upstreams;
 mod words;
 
@@ -30,10 +32,12 @@ pub use self::certificates::CertificateMetrics;
 pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
 pub use self::load::LoadMetrics;
-pub use self::requests::{RequestMetrics, RouteMetrics, Saving, StatusClass};
+pub use self::recent::RecentTimes;
+pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
 pub use self::resources::ResourceMetrics;
 pub use self::service::ServiceMetrics;
 pub use self::shared::SharedLimitMetrics;
+pub use self::tail::{Tail, TailCounts, Unhedged};
 pub use self::upstreams::{BreakerState, CallState, StagedCall, UpstreamMetrics};
 pub use self::words::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
 
@@ -78,6 +82,12 @@ impl Metrics {
     #[must_use]
     pub fn route(&self, path: &str, policy: &str) -> RouteMetrics {
         self.routes.route(path, policy)
+    }
+
+    /// The slowest answers of a route that hedges.
+    #[must_use]
+    pub fn tail(&self, path: &str, policy: &str) -> Arc<Tail> {
+        self.routes.tail(path, policy)
     }
 
     /// The handles of requests that no route answers.

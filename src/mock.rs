@@ -10,11 +10,11 @@
 
 mod arguments;
 mod counters;
+mod default_reply;
 mod fault;
 mod http1;
 mod http2;
 mod script;
-mod usual;
 
 use std::convert::Infallible;
 use std::io;
@@ -35,7 +35,7 @@ pub use arguments::Arguments;
 pub use counters::Counters;
 pub use fault::FAULTS;
 
-use usual::Usual;
+use default_reply::DefaultReply;
 
 /// Connections the kernel keeps for us; a load test opens hundreds in one moment.
 const BACKLOG: i32 = 4096;
@@ -70,7 +70,7 @@ pub fn bind(settings: &MockSettings) -> io::Result<Mock> {
         local_addr: listener.local_addr()?,
         listener,
         shared: Shared {
-            usual: Arc::new(Usual::new(settings)),
+            default_reply: Arc::new(DefaultReply::new(settings)),
             counters: Arc::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -113,7 +113,7 @@ impl Mock {
 /// What every connection of a mock has in common.
 #[derive(Clone, Debug)]
 struct Shared {
-    usual: Arc<Usual>,
+    default_reply: Arc<DefaultReply>,
     counters: Arc<Counters>,
     tasks: TaskTracker,
     stop: CancellationToken,

@@ -24,8 +24,8 @@ pub(super) use tls::{Acme, Pair, Tls};
 pub(super) use upstream::{Breaker, Upstream};
 pub(super) use urls::Urls;
 
-use super::scalar::{Decimal, Delay, Period, Share, Size, Text, Whole};
-use super::settings::{AccessLog, FailureStatus, HttpMode, LogFormat};
+use super::scalar::{Decimal, Period, Share, Size, Text, Whole};
+use super::settings::{AccessLog, FailureStatus, HttpMode, LogFormat, MockDelay, ServerTiming};
 
 /// The configuration of gatherd.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -99,6 +99,8 @@ pub(super) struct Server {
     pub(super) drain_timeout: Period<100, 3_600_000>,
     /// Threads that serve, up to 1024; 0 is one per core.
     pub(super) worker_threads: Whole<0, 1024>,
+    /// Whose answers tell where their time went (`server-timing`): "off", "trusted" proxies', or "all".
+    pub(super) server_timing: Text<ServerTiming>,
     /// The status of a failed gather: "500" for every failure, or "gateway" for 502 when a branch
     /// failed and 504 when the deadline ended it.
     pub(super) failure_status: Text<FailureStatus>,
@@ -153,7 +155,7 @@ pub(super) struct Mock {
     /// What a reply holds.
     pub(super) body: String,
     /// How long a reply takes: a duration, or a range such as "100ms..600ms"; up to 10m.
-    pub(super) delay: Text<Delay>,
+    pub(super) delay: Text<MockDelay>,
     /// Share of replies that are 500; 0 to 1.
     pub(super) failure_rate: Share,
 }
@@ -180,6 +182,7 @@ impl Default for Server {
             drain_delay: Period::of_millis(0),
             drain_timeout: Period::of_millis(12_000),
             worker_threads: Whole(0),
+            server_timing: Text(ServerTiming::Off),
             failure_status: Text(FailureStatus::Internal),
             health_path: None,
             acme_webroot: None,
@@ -215,7 +218,7 @@ impl Default for Mock {
             enabled: false,
             listen: Text(([127, 0, 0, 1], 1234).into()),
             body: r#"{"time":250}"#.to_owned(),
-            delay: Text(Delay(std::time::Duration::ZERO..=std::time::Duration::ZERO)),
+            delay: Text((std::time::Duration::ZERO..=std::time::Duration::ZERO).into()),
             failure_rate: Decimal(0.0),
         }
     }

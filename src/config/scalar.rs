@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 mod syntax;
 
 use syntax::{BoundedDuration, BoundedSize};
-pub(crate) use syntax::{Delay, PolicyName, Protocol};
+pub(crate) use syntax::{PolicyName, Protocol};
 
 /// A duration from `MIN` to `MAX` milliseconds.
 pub(crate) type Period<const MIN: u64, const MAX: u64> = Text<BoundedDuration<MIN, MAX>>;

@@ -91,6 +91,8 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// Threads that serve; at least 1, and 1 means the current-thread runtime.
     pub worker_threads: usize,
+    /// Whose answers tell where their time went.
+    pub server_timing: ServerTiming,
     /// Which status a failed gather has.
     pub failure_status: FailureStatus,
     /// Where the public listeners say whether the service is ready.
@@ -183,10 +185,26 @@ pub struct MockSettings {
     pub listen: SocketAddr,
     /// What a reply holds.
     pub body: String,
-    /// How long a reply takes; drawn evenly from the range.
-    pub delay: RangeInclusive<Duration>,
+    /// How long a reply takes.
+    pub delay: MockDelay,
     /// Share of replies that are 500, from 0 to 1.
     pub failure_rate: f64,
+}
+
+/// How long the replies of the stand-in upstream take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MockDelay {
+    /// Of most replies; drawn evenly from the range.
+    pub most: RangeInclusive<Duration>,
+    /// Of a share each, from 0 to 1 and at most 1 together.
+    pub shares: Vec<(f64, RangeInclusive<Duration>)>,
+}
+
+impl From<RangeInclusive<Duration>> for MockDelay {
+    fn from(most: RangeInclusive<Duration>) -> Self {
+        let shares = Vec::new();
+        Self { most, shares }
+    }
 }
 
 /// `[upstreams.NAME]`: one HTTP service that is called.
@@ -336,6 +354,17 @@ pub struct CacheSettings {
     pub coalesce: bool,
     /// How long a complete, successful answer is kept; zero: not at all.
     pub max_age: Duration,
+}
+
+/// `server_timing`: who is told where the time of an answer went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerTiming {
+    /// No client.
+    Off,
+    /// Trusted proxies.
+    Trusted,
+    /// Every client.
+    All,
 }
 
 /// How several bodies become one.

@@ -8,15 +8,16 @@ use tokio::time::Instant;
 
 use super::cache::Key;
 use super::context::{Context, X_REQUEST_ID, apart};
+use super::hedging::Hedging;
 use super::in_flight::ClientHold;
 use super::parameters::Parameters;
 use super::problem::ProblemDetails;
 use super::route::Route;
 use super::trace::{TRACEPARENT, Trace};
 use crate::config::AccessLog;
-use crate::gather::{Attempt, Branch, Branches, Outcome};
-use crate::metrics::UpstreamMetrics;
-use crate::upstream::{Call, Failure, Kind, Reply, Request};
+use crate::gather::{Attempt, Branch, Branches, Launch, Outcome};
+use crate::metrics::{Unhedged, UpstreamMetrics};
+use crate::upstream::{Call, Failure, Kind, Reply, Request, Stages};
 
 /// The headers of a call that are its own, before those that are forwarded.
 const OWN_HEADERS: usize = 2;
@@ -29,6 +30,12 @@ pub(super) struct RouteCalls {
     context: Arc<Context>,
     /// The client's place, held until the last call is over.
     client: Arc<ClientHold>,
+    /// Where the route hedges.
+    unhedged: Option<Unhedged>,
+    /// Of each branch, where the answer tells them.
+    stages: Vec<Arc<Stages>>,
+    /// Whether a branch that was left for later has won.
+    hedge_won: bool,
 }
 
 impl RouteCalls {
@@ -44,15 +51,23 @@ impl RouteCalls {
     ) -> Result<Self, ProblemDetails> {
         let spans = Trace::new_spans();
         let branches = 0..route.settings.branches.len();
+        let stages: Vec<Arc<Stages>> = match context.tells_timing {
+            true => branches.clone().map(|_| Arc::default()).collect(),
+            false => Vec::new(),
+        };
         let requests = branches.map(|branch| {
             let trace = context.trace.header(spans + branch as u64);
             let mut request = request(route, branch, context, parameters, trace)?;
             request.share = client.share().cloned();
+            request.stages = stages.get(branch).cloned();
             Ok(Some(request))
         });
         context.record.begin(route, parameters.deadline, spans);
         Ok(Self {
             requests: requests.collect::<Result<_, _>>()?,
+            unhedged: route.hedging.as_ref().map(Hedging::gather),
+            stages,
+            hedge_won: false,
             route: route.clone(),
             context: context.clone(),
             client,
@@ -66,6 +81,20 @@ impl RouteCalls {
         let permit = hedging.permit(&upstream, &self.route.metrics)?;
         let request = self.request(branch);
         Some(upstream.call_with(permit, request, running))
+    }
+
+    /// Has a call read to its end, which a hedge may have outrun: how much that saved is known then.
+    fn read_on(&self, branch: usize, call: Call, is_outrun: bool) {
+        let unhedged = self.unhedged.as_ref().filter(|_| is_outrun);
+        let saving = unhedged.map(|it| it.outrun(&self.route.metrics.hedges_saved));
+        if call.linger((self.client.clone(), saving)) {
+            self.context.record.linger(branch);
+        }
+    }
+
+    /// Where the stages of each branch's call are noted, where the answer tells them.
+    pub(super) fn stages(&self) -> Vec<Arc<Stages>> {
+        self.stages.clone()
     }
 
     /// All that the calls say: requests whose calls say the same are identical.
@@ -88,7 +117,12 @@ impl RouteCalls {
     }
 
     /// The gather is over, or nothing waits for it any more.
-    pub(super) fn note_over<R: AsRef<Reply>>(&self, branches: &[Branch<R, Failure>]) {
+    pub(super) fn note_over<R: AsRef<Reply>>(&mut self, branches: &[Branch<R, Failure>]) {
+        if let Some(unhedged) = &self.unhedged {
+            unhedged.answered();
+            let is_staggered = matches!(self.route.plan.launch, Launch::Staggered { .. });
+            self.hedge_won = is_staggered && branches.iter().any(|branch| branch.hedge_won);
+        }
         for (index, branch) in branches.iter().enumerate() {
             count(&branch.outcome, self.route.branch(index).1.metrics());
         }
@@ -142,17 +176,11 @@ impl Branches for RouteCalls {
     }
 
     fn linger(&mut self, branch: usize, call: Call) {
-        if call.linger(self.client.clone()) {
-            self.context.record.linger(branch);
-        }
+        self.read_on(branch, call, self.hedge_won);
     }
 
     fn outrun(&mut self, branch: usize, call: Call, loser: Attempt) {
-        // How much the hedge saved is known when the call that it outran is over.
-        let saved = (loser == Attempt::First).then(|| self.route.metrics.hedge_saves());
-        if call.linger((self.client.clone(), saved)) {
-            self.context.record.linger(branch);
-        }
+        self.read_on(branch, call, loser == Attempt::First);
     }
 }
 
@@ -197,6 +225,7 @@ fn request(
         },
         expected: settings.timeout.unwrap_or(route.settings.timeout),
         latencies: route.hedging.as_ref().and_then(|it| it.latencies(branch)),
+        stages: None,
         share: None,
     })
 }

@@ -12,6 +12,7 @@ use super::record::Record;
 use super::snapshot::{Current, Snapshot};
 use super::trace::Trace;
 use crate::client::{ClientKey, Peer, X_FORWARDED_FOR, identify};
+use crate::config::ServerTiming;
 use crate::metrics::Held;
 use crate::readiness::Readiness;
 
@@ -72,6 +73,8 @@ pub(super) struct Context {
     pub(super) answers: Answers,
     /// What it came by.
     pub(super) scheme: Scheme,
+    /// Whether the answer tells where its time went.
+    pub(super) tells_timing: bool,
 }
 
 impl Context {
@@ -84,6 +87,11 @@ impl Context {
             .server
             .trusts(peer.to_canonical())
             .then_some(headers);
+        let tells_timing = match snapshot.server.server_timing {
+            ServerTiming::Off => false,
+            ServerTiming::Trusted => believed.is_some(),
+            ServerTiming::All => true,
+        };
         if believed.is_none() && headers.contains_key(X_FORWARDED_FOR) {
             snapshot.warn_of_forwarding(peer);
         }
@@ -102,6 +110,7 @@ impl Context {
             readiness: door.readiness,
             answers: door.answers,
             scheme: door.scheme,
+            tells_timing,
         })
     }
 

@@ -9,7 +9,7 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::answer::answer;
+use super::answer::{Part, answer};
 use super::branches::RouteCalls;
 use super::cache::{AnswerCache, CACHE_STATUS, Gathered, Source};
 use super::context::Context;
@@ -18,8 +18,10 @@ use super::in_flight::Places;
 use super::parameters::Parameters;
 use super::problem::{ProblemDetails, ProblemKind};
 use super::route::Route;
+use super::server_timing::{SERVER_TIMING, server_timing};
 use crate::gather;
 use crate::metrics::Limit;
+use crate::upstream::{Failure, Stages};
 
 /// Gathers, and answers with what the policy makes of the replies.
 pub(super) fn gather(
@@ -42,13 +44,31 @@ pub(super) fn gather(
             let cached = Box::pin(cached(&route, cache, calls, deadline, &context, places));
             return cached.await;
         }
+        let stages = calls.stages();
         let gathered = tokio::select! {
             biased;
             gathered = gather::run(&route.plan, deadline, calls) => gathered,
             () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
         };
-        answer(&route, gathered, places)
+        timed_answer(&route, gathered, places, &stages)
     }
+}
+
+/// An answer, which tells where its time went if `stages` do.
+fn timed_answer<R: Part>(
+    route: &Arc<Route>,
+    gathered: gather::Gathered<R, Failure>,
+    places: Places,
+    stages: &[Arc<Stages>],
+) -> Result<Response, ProblemDetails> {
+    if stages.is_empty() {
+        return answer(route, gathered, places);
+    }
+    let timing = server_timing(route, &gathered.branches, stages);
+    let answer = answer(route, gathered, places);
+    let mut response = answer.map_err(|it| it.with_header(SERVER_TIMING, timing.clone()))?;
+    response.headers_mut().insert(SERVER_TIMING, timing);
+    Ok(response)
 }
 
 /// The same on a route with a cache.
@@ -60,6 +80,7 @@ async fn cached(
     context: &Context,
     places: Places,
 ) -> Result<Response, ProblemDetails> {
+    let stages = calls.stages();
     let (gathered, source) = tokio::select! {
         biased;
         gathered = cache.gather(route, calls, deadline) => gathered,
@@ -68,7 +89,9 @@ async fn cached(
     context.record.cache(source.word());
     route.metrics.cache(source.word());
     let status = cache.status(source);
-    let answer = answer(route, Gathered::clone(&gathered), places);
+    let own = matches!(source, Source::Upstream(_));
+    let stages = if own { &stages[..] } else { &[] };
+    let answer = timed_answer(route, Gathered::clone(&gathered), places, stages);
     let mut response = answer.map_err(|it| it.with_header(CACHE_STATUS, status.clone()))?;
     let headers = response.headers_mut();
     headers.insert(CACHE_STATUS, status);

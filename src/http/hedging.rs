@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{HedgeAfter, HedgeSettings};
 use crate::gather::{HedgeBudget, Slow};
-use crate::metrics::RouteMetrics;
+use crate::metrics::{RouteMetrics, Tail, Unhedged};
 use crate::upstream::{Latencies, Permit, Upstream};
 
 /// The hedges of one route.
@@ -14,11 +14,17 @@ pub(super) struct Hedging {
     budget: HedgeBudget,
     /// Of each branch, where they say when it is slow.
     latencies: Vec<Arc<Latencies>>,
+    tail: Arc<Tail>,
 }
 
 impl Hedging {
     /// A full budget. What `before` knows of the times of as many branches is kept.
-    pub(super) fn new(settings: &HedgeSettings, branches: usize, before: Option<&Self>) -> Self {
+    pub(super) fn new(
+        settings: &HedgeSettings,
+        branches: usize,
+        tail: Arc<Tail>,
+        before: Option<&Self>,
+    ) -> Self {
         let kept = before.filter(|it| it.settings.after == settings.after);
         let kept = kept.filter(|it| it.latencies.len() == branches);
         let latencies = match settings.after {
@@ -36,6 +42,7 @@ impl Hedging {
             settings: settings.clone(),
             budget: HedgeBudget::new(settings.budget),
             latencies,
+            tail,
         }
     }
 
@@ -66,9 +73,15 @@ impl Hedging {
         self.latencies.get(branch).cloned()
     }
 
+    /// A gather begins.
+    pub(super) fn gather(&self) -> Unhedged {
+        self.tail.gather()
+    }
+
     /// A branch starts.
     pub(super) fn deposit(&self) {
         self.budget.deposit();
+        self.tail.branch();
     }
 
     /// What one hedge takes of the budget and of the upstream's calls; counted, if there is none too.

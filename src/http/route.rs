@@ -43,7 +43,8 @@ impl Route {
         });
         let hedging = settings.hedging.as_ref().map(|hedging| {
             let before = before.and_then(|route| route.hedging.as_ref());
-            Hedging::new(hedging, settings.branches.len(), before)
+            let tail = metrics.tail(&settings.path, settings.policy.name());
+            Hedging::new(hedging, settings.branches.len(), tail, before)
         });
         Self {
             plan: Plan {

@@ -8,6 +8,7 @@ use prometheus::core::Metric;
 
 use super::addresses::AddressCounts;
 use super::make::SECONDS;
+use super::tail::TailCounts;
 
 /// What was counted, and what there is.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +79,8 @@ pub struct RouteCounts {
     pub hedges: [u64; 3],
     /// Times of gathers.
     pub durations: Durations,
+    /// The slowest of them, where there are hedges; its branches since the start.
+    pub tail: Option<TailCounts>,
 }
 
 /// What one upstream has counted.
@@ -99,6 +102,8 @@ pub struct UpstreamCounts {
     pub requests: u64,
     /// Second tries.
     pub retries: u64,
+    /// Of its breaker: 0 closed, 1 half open, 2 open.
+    pub breaker: i64,
     /// Times of calls.
     pub durations: Durations,
     /// Its addresses; none while nothing was looked up.
@@ -115,6 +120,10 @@ impl RouteCounts {
             requests: less(self.requests, before.requests),
             hedges: less(self.hedges, before.hedges),
             durations: self.durations.since(&before.durations),
+            tail: self.tail.map(|tail| TailCounts {
+                branches: tail.branches - before.tail.map_or(0, |tail| tail.branches),
+                ..tail
+            }),
             ..self.clone()
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::{
@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::counts::{Durations, RouteCounts};
+use super::tail::Tail;
 use super::{RouteLimits, make};
 
 /// The label of requests that no route answers: of unknown paths, or refused before.
@@ -92,7 +93,8 @@ pub struct RouteMetrics {
     pub hedges_won: IntCounter,
     hedges_held_back: IntCounter,
     held_back: IntCounterVec,
-    saved: Counter,
+    /// How much earlier hedges that won came, in seconds.
+    pub hedges_saved: Counter,
     cache: IntCounterVec,
     labels: [Arc<str>; 2],
 }
@@ -105,15 +107,6 @@ impl RouteMetrics {
         self.held_back
             .with_label_values(&[&**path, policy, reason])
             .inc();
-    }
-
-    /// A hedge won: what it saved is the time until the value is dropped.
-    #[must_use]
-    pub fn hedge_saves(&self) -> Saving {
-        Saving {
-            saved: self.saved.clone(),
-            since: Instant::now(),
-        }
     }
 
     /// An answer of a route with a cache: "hit", "collapsed" or "miss".
@@ -130,19 +123,6 @@ impl RouteMetrics {
     }
 }
 
-/// The time that a hedge saves, counted when this is dropped.
-#[derive(Debug)]
-pub struct Saving {
-    saved: Counter,
-    since: Instant,
-}
-
-impl Drop for Saving {
-    fn drop(&mut self) {
-        self.saved.inc_by(self.since.elapsed().as_secs_f64());
-    }
-}
-
 /// All routes.
 #[derive(Debug)]
 pub(super) struct Vectors {
@@ -153,6 +133,8 @@ pub(super) struct Vectors {
     held_back: IntCounterVec,
     saved: CounterVec,
     cache: IntCounterVec,
+    /// Of routes that hedge, by path and policy.
+    tails: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<Tail>>>,
     configured: Mutex<Vec<Configured>>,
 }
 
@@ -213,6 +195,7 @@ impl Vectors {
                 "Answers of routes with a cache: hit (kept), collapsed (another request made the calls), miss (own calls).",
                 &[ROUTE[0], ROUTE[1], "status"],
             ),
+            tails: Mutex::default(),
             configured: Mutex::default(),
         }
     }
@@ -228,10 +211,19 @@ impl Vectors {
             hedges_won,
             hedges_held_back,
             held_back: self.held_back.clone(),
-            saved: self.saved.with_label_values(&[path, policy]),
+            hedges_saved: self.saved.with_label_values(&[path, policy]),
             cache: self.cache.clone(),
             labels: [path.into(), policy.into()],
         }
+    }
+
+    /// The slowest answers of a route that hedges.
+    pub(super) fn tail(&self, path: &str, policy: &str) -> Arc<Tail> {
+        let mut tails = self.tails.lock();
+        tails
+            .entry((path.into(), policy.into()))
+            .or_default()
+            .clone()
     }
 
     pub(super) fn no_route(&self) -> RequestMetrics {
@@ -268,6 +260,9 @@ impl Vectors {
             let route = (labels[ROUTE[0]], labels[ROUTE[1]]);
             route == (NO_ROUTE, NO_ROUTE) || known.contains(&route)
         };
+        self.tails
+            .lock()
+            .retain(|(path, policy), _| known.contains(&(&**path, &**policy)));
         make::retain(&self.requests, keep);
         make::retain(&self.durations, keep);
         make::retain(&self.timeouts, keep);
@@ -279,7 +274,10 @@ impl Vectors {
 
     /// What each configured route has counted.
     pub(super) fn counts(&self) -> Vec<RouteCounts> {
+        let tails = self.tails.lock();
+        let tail = |route: &Configured| tails.get(&(route.path.clone(), route.policy.clone()));
         let read = |route: &Configured| RouteCounts {
+            tail: tail(route).map(|tail| tail.counts()),
             path: route.path.clone(),
             policy: route.policy.clone(),
             timeout: route.timeout,

@@ -1,6 +1,6 @@
 //! What the process counts of itself, and what it and its host use.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
@@ -28,7 +28,8 @@ pub struct ServiceMetrics {
     loop_lag: Histogram,
     /// In nanoseconds, since it was last read.
     most_loop_lag: AtomicU64,
-    is_late: AtomicBool,
+    /// Timers in a row that were late.
+    late: AtomicU32,
 }
 
 impl ServiceMetrics {
@@ -75,7 +76,7 @@ impl ServiceMetrics {
                 "How late a timer of the serving runtime fires, in seconds.",
             ),
             most_loop_lag: AtomicU64::new(0),
-            is_late: AtomicBool::new(false),
+            late: AtomicU32::new(0),
         }
     }
 
@@ -91,13 +92,19 @@ impl ServiceMetrics {
         self.loop_lag.observe(lag.as_secs_f64());
         let nanoseconds = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
         self.most_loop_lag.fetch_max(nanoseconds, Ordering::Relaxed);
-        self.is_late.store(lag >= LATE, Ordering::Relaxed);
+        let before = self.late.load(Ordering::Relaxed);
+        let late = if lag >= LATE {
+            before.saturating_add(1)
+        } else {
+            0
+        };
+        self.late.store(late, Ordering::Relaxed);
     }
 
-    /// Whether the last timer of the serving runtime was late.
+    /// Whether timers of the serving runtime are late: more than once, since a single one is chance.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.is_late.load(Ordering::Relaxed)
+        self.late.load(Ordering::Relaxed) > 1
     }
 
     /// How late timers were.

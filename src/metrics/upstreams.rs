@@ -182,6 +182,7 @@ impl Configured {
             unfinished: metrics.unfinished.get(),
             requests: metrics.requests.get(),
             retries: metrics.retries.get(),
+            breaker: metrics.breaker.get(),
             durations: Durations::of(&metrics.duration),
             addresses_age: seen.age(),
             addresses: seen.addresses,

@@ -1,11 +1,9 @@
 //! The command line of `gatherd mock`.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use super::fault::FAULTS;
-use crate::config::{MockSettings, parse_delay};
+use crate::config::{MockDelay, MockSettings, parse_delay};
 
 /// Run the stand-in upstream, on its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,9 +17,10 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = r#"{"time":250}"#)]
     body: String,
 
-    /// How long a reply takes: "250ms", or evenly from a range, "100ms..600ms"
+    /// How long a reply takes: "250ms", or evenly from a range, "100ms..600ms"; and shares that take
+    /// something else, "5ms, 1%: 100ms"
     #[arg(long, value_name = "DELAY", default_value = "0ms", value_parser = parse_delay)]
-    delay: RangeInclusive<Duration>,
+    delay: MockDelay,
 
     /// Share of replies that are 500, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]

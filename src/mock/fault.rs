@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::default_reply::{DefaultReply, pause};
 use super::script::{Cut, Framing, Reply, Step};
-use super::usual::{Usual, pause};
 use crate::config::parse_delay;
 use bodies::{block, broken_json, echo, size_of, sized};
 
@@ -78,11 +78,11 @@ pub static FAULTS: &[(&str, &str)] = &[
     ),
     (
         "/fault/bye",
-        "the usual reply, then close, having said so (1)",
+        "the default reply, then close, having said so (1)",
     ),
     (
         "/fault/leave/N",
-        "the usual reply; close after the connection's Nth, unannounced (1)",
+        "the default reply; close after the connection's Nth, unannounced (1)",
     ),
     (
         "/fault/stale/N",
@@ -105,16 +105,16 @@ pub(super) struct Asked<'a> {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// What the settings say.
-    Usual,
+    Default,
     /// This.
     Reply(Reply),
     /// These bytes of HTTP/1.1, or what looks like it.
     Raw(Vec<Step>),
-    /// The usual reply, and the connection closes with an announcement.
+    /// The default reply, and the connection closes with an announcement.
     LastReply,
-    /// The usual reply; the connection closes without a word after the Nth.
+    /// The default reply; the connection closes without a word after the Nth.
     Leave(u64),
-    /// The usual reply to the first N requests of a connection, and no byte for the next.
+    /// The default reply to the first N requests of a connection, and no byte for the next.
     Stale(u64),
 }
 
@@ -122,14 +122,14 @@ pub(super) enum Answer {
 pub(super) fn answer<'a>(
     asked: &Asked<'a>,
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
-    usual: &Usual,
+    default_reply: &DefaultReply,
 ) -> Answer {
     let Some(fault) = asked.path.strip_prefix("/fault/") else {
-        return Answer::Usual;
+        return Answer::Default;
     };
     let found = match fault.split_once('/').unwrap_or((fault, "")) {
         ("echo", _) => Some(Answer::Reply(echo(asked, headers))),
-        (name, parameter) => find(name, parameter, usual),
+        (name, parameter) => find(name, parameter, default_reply),
     };
     found
         .and_then(|found| delayed(found, asked.query))
@@ -140,7 +140,7 @@ pub(super) fn answer<'a>(
 }
 
 /// The answer after the pause that `?delay=` asks for; none when that is not a delay, or the answer
-/// is the usual one, which has its own.
+/// is the default one, which has its own.
 fn delayed(answer: Answer, query: Option<&str>) -> Option<Answer> {
     let mut pairs = query.unwrap_or_default().split('&');
     let Some(delay) = pairs.find_map(|pair| pair.strip_prefix("delay=")) else {
@@ -153,31 +153,31 @@ fn delayed(answer: Answer, query: Option<&str>) -> Option<Answer> {
             reply.before.splice(0..0, pause);
             Some(Answer::Reply(reply))
         }
-        Answer::Usual | Answer::LastReply | Answer::Leave(_) | Answer::Stale(_) => None,
+        Answer::Default | Answer::LastReply | Answer::Leave(_) | Answer::Stale(_) => None,
     }
 }
 
-fn find(name: &str, parameter: &str, usual: &Usual) -> Option<Answer> {
+fn find(name: &str, parameter: &str, default_reply: &DefaultReply) -> Option<Answer> {
     let count = || parameter.parse().ok().filter(|count| *count > 0);
     Some(match (name, parameter) {
         ("bye", "") => Answer::LastReply,
         ("leave", _) => Answer::Leave(count()?),
         ("stale", _) => Answer::Stale(count()?),
-        ("hang", place) => broken(place, &[Step::Hang], usual)?,
-        ("close", place) => broken(place, &[Step::Cut(Cut::Close)], usual)?,
+        ("hang", place) => broken(place, &[Step::Hang], default_reply)?,
+        ("close", place) => broken(place, &[Step::Cut(Cut::Close)], default_reply)?,
         // A moment, so that the client has read what came before the reset overtakes it.
         ("reset", place) => {
             let moment = Step::Pause(Duration::from_millis(20));
-            broken(place, &[moment, Step::Cut(Cut::Reset)], usual)?
+            broken(place, &[moment, Step::Cut(Cut::Reset)], default_reply)?
         }
         ("chunks" | "garbage" | "endless", _) => raw(name, parameter)?,
-        _ => Answer::Reply(reply(name, parameter, usual)?),
+        _ => Answer::Reply(reply(name, parameter, default_reply)?),
     })
 }
 
 /// Faults that are still HTTP.
-fn reply(name: &str, parameter: &str, usual: &Usual) -> Option<Reply> {
-    let body = some_body(usual);
+fn reply(name: &str, parameter: &str, default_reply: &DefaultReply) -> Option<Reply> {
+    let body = some_body(default_reply);
     let length = body.len() as u64;
     Some(match (name, parameter) {
         ("status", code) => status(
@@ -186,7 +186,7 @@ fn reply(name: &str, parameter: &str, usual: &Usual) -> Option<Reply> {
                 .filter(|code| (100..=999).contains(code))?,
         ),
         ("delay", delay) => {
-            let mut reply = Reply::json(200, usual.body());
+            let mut reply = Reply::json(200, default_reply.body());
             reply.before.extend(pause(&parse_delay(delay).ok()?));
             reply
         }
@@ -211,8 +211,8 @@ fn reply(name: &str, parameter: &str, usual: &Usual) -> Option<Reply> {
 }
 
 /// The configured body, or another one where there is too little of it to be broken.
-fn some_body(usual: &Usual) -> Bytes {
-    Some(usual.body())
+fn some_body(default_reply: &DefaultReply) -> Bytes {
+    Some(default_reply.body())
         .filter(|body| body.len() >= 2)
         .unwrap_or(Bytes::from_static(b"null"))
 }
@@ -241,9 +241,9 @@ fn status(status: u16) -> Reply {
     reply
 }
 
-/// The usual 200, with `ending` in this place of it.
-fn broken(place: &str, ending: &[Step], usual: &Usual) -> Option<Answer> {
-    let body = some_body(usual);
+/// The default 200, with `ending` in this place of it.
+fn broken(place: &str, ending: &[Step], default_reply: &DefaultReply) -> Option<Answer> {
+    let body = some_body(default_reply);
     let length = body.len();
     let after = |sent: usize| {
         let mut steps = vec![Step::Send(body.slice(..sent))];
@@ -252,7 +252,7 @@ fn broken(place: &str, ending: &[Step], usual: &Usual) -> Option<Answer> {
     };
     Some(match place {
         "start" => {
-            let mut reply = Reply::json(200, usual.body());
+            let mut reply = Reply::json(200, default_reply.body());
             reply.before.extend_from_slice(ending);
             Answer::Reply(reply)
         }

@@ -9,9 +9,9 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::Shared;
 use super::counters::OpenRequest;
+use super::default_reply::DefaultReply;
 use super::fault::{self, Answer, Asked};
 use super::script::{Cut, Reply, Script, Step};
-use super::usual::Usual;
 
 /// Bytes of a request head, and of requests sent ahead of their turn.
 const MAX_HEAD: usize = 64 * 1024;
@@ -28,7 +28,7 @@ pub(super) async fn serve(
     let mut served = 0;
     loop {
         let head = loop {
-            match parse(&buffer, &shared.usual) {
+            match parse(&buffer, &shared.default_reply) {
                 Parsed::Head(head) => break head,
                 Parsed::Bad(status) => {
                     let reply = Reply::json(status, "{\"error\":\"bad request\"}".into());
@@ -46,7 +46,7 @@ pub(super) async fn serve(
         served += 1;
         buffer.advance(head.length);
         skip(&mut stream, &mut buffer, head.body).await?;
-        let turn = Turn::new(head, served, &shared.usual);
+        let turn = Turn::new(head, served, &shared.default_reply);
         let cut = turn.take(&mut stream, &mut buffer).await?;
         drop(open);
         match cut {
@@ -76,7 +76,7 @@ struct Head {
     answer: Answer,
 }
 
-fn parse(buffer: &[u8], usual: &Usual) -> Parsed {
+fn parse(buffer: &[u8], default_reply: &DefaultReply) -> Parsed {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let length = match request.parse(buffer) {
@@ -122,7 +122,7 @@ fn parse(buffer: &[u8], usual: &Usual) -> Parsed {
         body,
         method: if method == "HEAD" { "HEAD" } else { "" },
         last,
-        answer: fault::answer(&asked, headers, usual),
+        answer: fault::answer(&asked, headers, default_reply),
     })
 }
 
@@ -154,11 +154,11 @@ enum Turn {
 
 impl Turn {
     /// The turn of the request that is number `served` on its connection.
-    fn new(head: Head, served: u64, usual: &Usual) -> Self {
-        if matches!(head.answer, Answer::Usual)
+    fn new(head: Head, served: u64, default_reply: &DefaultReply) -> Self {
+        if matches!(head.answer, Answer::Default)
             && !head.last
             && head.method != "HEAD"
-            && let Some(written) = usual.at_once()
+            && let Some(written) = default_reply.at_once()
         {
             return Self::AtOnce(written);
         }
@@ -166,21 +166,21 @@ impl Turn {
         let reply = match head.answer {
             Answer::Reply(reply) => reply,
             Answer::Raw(steps) => return Self::Played(Script::new(steps)),
-            Answer::Usual => usual.reply(),
+            Answer::Default => default_reply.reply(),
             Answer::LastReply => {
                 last = true;
-                let mut reply = usual.reply();
+                let mut reply = default_reply.reply();
                 reply.headers.push(("connection", "close"));
                 reply
             }
             Answer::Leave(after) => {
                 last |= served >= after;
-                usual.reply()
+                default_reply.reply()
             }
             Answer::Stale(after) if served > after => {
                 return Self::Played(Script::new([Step::Cut(Cut::Close)]));
             }
-            Answer::Stale(_) => usual.reply(),
+            Answer::Stale(_) => default_reply.reply(),
         };
         let mut script = reply.into_http1(head.method);
         if last {

@@ -100,14 +100,14 @@ fn reply(request: &Request<Incoming>, shared: &Shared) -> Reply {
         .map(|(name, value)| (name, value.as_bytes()))
         .into_iter()
         .chain(fields);
-    match fault::answer(&asked, headers, &shared.usual) {
+    match fault::answer(&asked, headers, &shared.default_reply) {
         Answer::Reply(reply) if reply.status >= 200 => reply,
         Answer::Reply(_) | Answer::Raw(_) => Reply::json(
             501,
             Bytes::from_static(br#"{"error":"this fault is for HTTP/1.1"}"#),
         ),
-        Answer::Usual | Answer::LastReply | Answer::Leave(_) | Answer::Stale(_) => {
-            shared.usual.reply()
+        Answer::Default | Answer::LastReply | Answer::Leave(_) | Answer::Stale(_) => {
+            shared.default_reply.reply()
         }
     }
 }

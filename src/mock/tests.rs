@@ -10,7 +10,7 @@ async fn start(body: &str) -> (SocketAddr, Arc<Counters>, oneshot::Sender<()>) {
     let mock = bind(&MockSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         body: body.into(),
-        delay: Duration::ZERO..=Duration::ZERO,
+        delay: (Duration::ZERO..=Duration::ZERO).into(),
         failure_rate: 0.0,
     })
     .unwrap();

@@ -21,7 +21,7 @@ pub use self::last_stop::LastStop;
 pub use self::model::{
     CertificateStatus, ClientStatus, FailureStatus, Finding, Health, History, LoadStatus, Point,
     ProcessStatus, RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status,
-    UpstreamStatus,
+    TailStatus, UpstreamStatus,
 };
 pub use self::shared_limit::{CheckStatus, SharedLimitStatus};
 pub use self::text::text;

@@ -2,7 +2,7 @@
 
 use std::future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::failure::{Again, Broken, Failure, Kind, is_success};
 use super::latencies::Latencies;
 use super::permits::Permit;
 use super::progress::Progress;
-use super::request::Request;
+use super::request::{Request, Stages};
 use super::{Upstream, json};
 use crate::metrics::{CallState, Limit};
 
@@ -175,6 +175,13 @@ impl Upstream {
         avoid: Option<Arc<Address>>,
         progress: Arc<Progress>,
     ) -> Result<Reply, Failure> {
+        let begun = request.stages.is_some().then(Instant::now);
+        let note = |stage: fn(&Stages) -> &OnceLock<Duration>| {
+            if let (Some(stages), Some(begun)) = (&request.stages, begun) {
+                // A retry changes nothing of what was first.
+                let _ = stage(stages).set(begun.elapsed());
+            }
+        };
         let permit = match permit {
             Some(permit) => permit,
             None => {
@@ -185,6 +192,7 @@ impl Upstream {
                 permit
             }
         };
+        note(|stages| &stages.permit);
         let new_body = || {
             let account = Reservation::new(&self.common.buffers, request.share.as_ref());
             ReplyBody::new(self.settings.max_response, account, progress.clone())
@@ -193,8 +201,11 @@ impl Upstream {
             avoid,
             ..Wish::default()
         };
-        let result = self.exchange(&request, wish, &progress, new_body).await;
+        let connected = || note(|stages| &stages.connection);
+        let result = self.exchange(&request, wish, &progress, new_body, connected);
+        let result = result.await;
         let (status, mut exchange, mut body) = result.map_err(|broken| self.fail(&broken, None))?;
+        note(|stages| &stages.head);
         if !is_success(status) {
             if let Some(patience) = exchange.retry_after() {
                 *self.patience.lock() = Some(Instant::now() + patience.min(LONGEST_PATIENCE));
@@ -230,9 +241,11 @@ impl Upstream {
         mut wish: Wish,
         progress: &Progress,
         new_body: impl Fn() -> ReplyBody,
+        connected: impl Fn(),
     ) -> Result<(StatusCode, Exchange, ReplyBody), Broken> {
         loop {
             let lease = self.connections.get(&wish).await?;
+            connected();
             let elsewhere = lease.elsewhere();
             if let Some(address) = &elsewhere.avoid {
                 progress.goes_to(address);

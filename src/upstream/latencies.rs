@@ -1,11 +1,11 @@
 //! How long the recent replies to one branch took: what a slow one is measured by.
 
-use std::fmt;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::metrics::RecentTimes;
 
 /// Replies are forgotten after one to two of these.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -13,94 +13,51 @@ const WINDOW: Duration = Duration::from_secs(30);
 const ENOUGH: u64 = 100;
 /// How long a quantile holds until it is computed anew.
 const FRESH: Duration = Duration::from_millis(100);
-/// Microseconds that are told apart: longer ones count as these.
-const LONGEST: u64 = 3_600_000_000;
 
 /// The times of recent replies, in two windows of 30 s.
+#[derive(Debug)]
 pub struct Latencies {
-    quantile: f64,
-    state: Mutex<State>,
+    share: f64,
+    times: RecentTimes,
+    known: Mutex<Option<Known>>,
 }
 
-struct State {
-    current: Histogram<u32>,
-    previous: Histogram<u32>,
-    since: Instant,
-    known: Option<Duration>,
-    known_at: Option<Instant>,
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    quantile: Option<Duration>,
+    at: Instant,
 }
 
 impl Latencies {
-    /// No replies yet; what is asked is the time that a share of `quantile` of them took at most.
+    /// No replies yet; what is asked is the time that this share of them took at most.
     #[must_use]
-    pub fn new(quantile: f64) -> Self {
-        // To one in a hundred, which takes few KB.
-        let empty = Histogram::new_with_bounds(1, LONGEST, 2).expect("the bounds are constants");
+    pub fn new(share: f64) -> Self {
         Self {
-            quantile,
-            state: Mutex::new(State {
-                previous: empty.clone(),
-                current: empty,
-                since: Instant::now(),
-                known: None,
-                known_at: None,
-            }),
+            share,
+            times: RecentTimes::new(WINDOW),
+            known: Mutex::default(),
         }
     }
 
     /// A reply took so long, or was cut off after that.
-    pub fn record(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(LONGEST);
-        let mut state = self.state.lock();
-        state.turn(Instant::now());
-        state.current.saturating_record(micros.clamp(1, LONGEST));
+    pub fn record(&self, time: Duration) {
+        self.times.record(time);
     }
 
     /// The time that the share of recent replies took at most; none while there are fewer than 100.
     #[must_use]
     pub fn quantile(&self) -> Option<Duration> {
-        let mut state = self.state.lock();
-        let now = Instant::now();
-        if state
-            .known_at
-            .is_none_or(|at| now.duration_since(at) >= FRESH)
+        let mut known = self.known.lock();
+        if let Some(known) = *known
+            && known.at.elapsed() < FRESH
         {
-            state.turn(now);
-            state.known = state.value_at(self.quantile);
-            state.known_at = Some(now);
+            return known.quantile;
         }
-        state.known
-    }
-}
-
-impl State {
-    /// Begins another window when its time has come.
-    fn turn(&mut self, now: Instant) {
-        let age = now.duration_since(self.since);
-        if age < WINDOW {
-            return;
-        }
-        std::mem::swap(&mut self.current, &mut self.previous);
-        self.current.reset();
-        if age >= 2 * WINDOW {
-            self.previous.reset();
-        }
-        self.since = now;
-    }
-
-    fn value_at(&self, quantile: f64) -> Option<Duration> {
-        let mut both = self.previous.clone();
-        both.add(&self.current).ok()?;
-        let micros = both.value_at_quantile(quantile);
-        (both.len() >= ENOUGH).then(|| Duration::from_micros(micros))
-    }
-}
-
-impl fmt::Debug for Latencies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Latencies")
-            .field("quantile", &self.quantile)
-            .finish_non_exhaustive()
+        let ([quantile], count) = self.times.quantiles([self.share]);
+        let quantile = (count >= ENOUGH).then_some(quantile);
+        let at = Instant::now();
+        *known = Some(Known { quantile, at });
+        quantile
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a call sends: the part that all calls of an upstream share is made once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::http::header::{ACCEPT, ACCEPT_ENCODING, COOKIE, USER_AGENT};
@@ -34,8 +34,21 @@ pub struct Request {
     pub expected: Duration,
     /// Where the time of its reply is noted, if anywhere.
     pub latencies: Option<Arc<Latencies>>,
+    /// Where the stages of the call are noted, if anywhere.
+    pub stages: Option<Arc<Stages>>,
     /// What its client holds, where the limits of one client hold.
     pub share: Option<Arc<Share>>,
+}
+
+/// How long a call took until each of its stages was over, counted from its start.
+#[derive(Debug, Default)]
+pub struct Stages {
+    /// Until it had its permit.
+    pub permit: OnceLock<Duration>,
+    /// Until it had a connection.
+    pub connection: OnceLock<Duration>,
+    /// Until the head of the reply was there.
+    pub head: OnceLock<Duration>,
 }
 
 impl Request {

@@ -223,7 +223,7 @@ impl Upstream {
         let settings = MockSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             body: body.to_owned(),
-            delay: delay..=delay,
+            delay: (delay..=delay).into(),
             failure_rate: 0.0,
         };
         let mock = mock::bind(&settings).expect("a free port");

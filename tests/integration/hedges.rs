@@ -145,3 +145,58 @@ async fn there_is_no_hedge_while_the_upstream_asks_for_patience() {
     is(&service.get("/one").await, "[1]", "total=1, ok=1, failed=0");
     assert!(started.elapsed() >= Duration::from_millis(290));
 }
+
+#[tokio::test]
+async fn server_timing_says_where_the_time_went_and_only_to_whom_it_may() {
+    let upstream = Upstream::start();
+    let config = upstream.section("work", "/fault/delay/50ms")
+        + &route("/all", "all", "work", "calls = 2\nhedge_after = \"20ms\"");
+    for (setting, tells) in [("off", false), ("trusted", false), ("all", true)] {
+        let server = format!("server_timing = \"{setting}\"");
+        let service = Service::with(&server, "[rate_limit]\nenabled = false", &config).await;
+        let answer = service.get("/all").await;
+        assert_eq!(
+            answer.headers.contains_key("server-timing"),
+            tells,
+            "{setting}"
+        );
+    }
+    let server = "server_timing = \"trusted\"\ntrusted_proxies = [\"127.0.0.1/32\", \"::1/128\"]";
+    let service = Service::with(server, "[rate_limit]\nenabled = false", &config).await;
+    let answer = service.get("/all").await;
+    let timing = answer.header("server-timing");
+    let entries: Vec<&str> = timing.split(", ").collect();
+    let names = entries.iter().filter_map(|entry| entry.split_once(";dur="));
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    let branch = |name: &str| {
+        [
+            name.to_owned(),
+            format!("{name}.wait"),
+            format!("{name}.connect"),
+            format!("{name}.first_byte"),
+        ]
+    };
+    assert_eq!(names, [branch("1"), branch("2")].concat(), "{timing}");
+    let took = |name: &str| -> f64 {
+        let entry = entries
+            .iter()
+            .find(|it| it.starts_with(&format!("{name};dur=")));
+        let (_, rest) = entry
+            .and_then(|it| it.split_once("dur="))
+            .expect("the entry");
+        rest.split(';')
+            .next()
+            .and_then(|it| it.parse().ok())
+            .expect("milliseconds")
+    };
+    assert!(
+        took("1") >= 50.0 && took("1.first_byte") >= took("1.connect"),
+        "{timing}"
+    );
+    assert!(timing.contains(";desc=\"ok (hedged)\""), "{timing}");
+    let failed = service.get("/all?timeout=10").await;
+    assert!(
+        failed.header("server-timing").contains(";desc=\"timeout\""),
+        "{failed:?}"
+    );
+}

@@ -265,6 +265,7 @@ async fn a_name_with_an_underscore_is_called_and_leads_to_redis() {
         deadline: Instant::now() + Duration::from_secs(10),
         expected: Duration::from_secs(10),
         latencies: None,
+        stages: None,
         share: None,
     }));
     assert_eq!(reply.await.expect("a reply").status, 200);

@@ -51,6 +51,7 @@ pub(super) fn server(raw: &raw::Server, report: &mut Report<'_>) -> ServerSettin
         drain_delay: raw.drain_delay.duration(),
         drain_timeout: raw.drain_timeout.duration(),
         worker_threads: worker_threads(raw.worker_threads.0),
+        server_timing: raw.server_timing.0,
         failure_status: raw.failure_status.0,
         health_path: raw.health_path.as_deref().map(Arc::from),
         acme_webroot: webroot(raw, report),
@@ -206,7 +207,7 @@ pub(super) fn mock(raw: &raw::Mock) -> Option<MockSettings> {
     raw.enabled.then(|| MockSettings {
         listen: raw.listen.0,
         body: raw.body.clone(),
-        delay: raw.delay.0.0.clone(),
+        delay: raw.delay.0.clone(),
         failure_rate: raw.failure_rate.0,
     })
 }

@@ -11,8 +11,8 @@ use tracing::Level;
 
 use super::{Syntax, Text};
 use crate::config::settings::{
-    AccessLog, CertificateAuthorities, FailureStatus, HedgeAfter, HttpMode, LogFormat, Shape,
-    UpstreamHttp, WithoutRedis,
+    AccessLog, CertificateAuthorities, FailureStatus, HedgeAfter, HttpMode, LogFormat, MockDelay,
+    ServerTiming, Shape, UpstreamHttp, WithoutRedis,
 };
 
 /// A duration from `MIN` to `MAX` milliseconds.
@@ -22,10 +22,6 @@ pub(crate) struct BoundedDuration<const MIN: u64, const MAX: u64>(Duration);
 /// A number of bytes from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BoundedSize<const MIN: u64, const MAX: u64>(u64);
-
-/// How long the stand-in upstream takes: one duration, or a range of two.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Delay(pub(crate) RangeInclusive<Duration>);
 
 /// The policy of a route, without its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,28 +117,54 @@ impl<const MIN: u64, const MAX: u64> Syntax for BoundedSize<MIN, MAX> {
     }
 }
 
-impl Syntax for Delay {
+impl Syntax for MockDelay {
     fn expected(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"250ms\", or a range such as \"100ms..600ms\", up to 10m")
+        f.write_str(
+            "a duration such as \"250ms\", or a range such as \"100ms..600ms\", up to 10m; then, after commas, \
+             shares that take something else: \"5ms, 1%: 100ms\", at most 100% together",
+        )
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (low, high) = text.split_once("..").unwrap_or((text, text));
-        let (low, high) = (duration(low.trim())?, duration(high.trim())?);
-        (low <= high && high <= Duration::from_secs(600)).then_some(Self(low..=high))
+        let mut parts = text.split(',');
+        let most = range(parts.next()?)?;
+        let shares: Vec<_> = parts.map(share).collect::<Option<_>>()?;
+        let all: f64 = shares.iter().map(|(share, _)| share).sum();
+        // Sums of decimal fractions are not exact.
+        (all <= 1.0 + 1e-9).then_some(Self { most, shares })
     }
 
     fn print(&self) -> String {
-        let (low, high) = (self.0.start(), self.0.end());
-        if low == high {
-            return humantime::format_duration(*low).to_string();
+        let mut text = print_range(&self.most);
+        for (share, range) in &self.shares {
+            let percent = (share * 1e8).round() / 1e6;
+            text.push_str(&format!(", {percent}%: {}", print_range(range)));
         }
-        format!(
-            "{}..{}",
-            humantime::format_duration(*low),
-            humantime::format_duration(*high)
-        )
+        text
     }
+}
+
+/// `1%: 100ms`.
+fn share(text: &str) -> Option<(f64, RangeInclusive<Duration>)> {
+    let (percent, delay) = text.split_once(':')?;
+    let percent: f64 = percent.trim().strip_suffix('%')?.trim_end().parse().ok()?;
+    let is_share = (0.0..=100.0).contains(&percent);
+    Some((percent / 100.0, range(delay)?)).filter(|_| is_share)
+}
+
+fn range(text: &str) -> Option<RangeInclusive<Duration>> {
+    let (low, high) = text.split_once("..").unwrap_or((text, text));
+    let (low, high) = (duration(low.trim())?, duration(high.trim())?);
+    (low <= high && high <= Duration::from_secs(600)).then_some(low..=high)
+}
+
+fn print_range(range: &RangeInclusive<Duration>) -> String {
+    let (low, high) = (range.start(), range.end());
+    let low_text = humantime::format_duration(*low);
+    if low == high {
+        return low_text.to_string();
+    }
+    format!("{low_text}..{}", humantime::format_duration(*high))
 }
 
 impl Syntax for HedgeAfter {
@@ -294,6 +316,7 @@ words!(PolicyName: "all" => Self::All, "first" => Self::First,
     "first_success" => Self::FirstSuccess, "quorum" => Self::Quorum, "available" => Self::Available);
 words!(Shape: "array" => Self::Array, "object" => Self::Object);
 words!(HttpMode: "redirect" => Self::Redirect, "serve" => Self::Serve);
+words!(ServerTiming: "off" => Self::Off, "trusted" => Self::Trusted, "all" => Self::All);
 words!(FailureStatus: "500" => Self::Internal, "gateway" => Self::Gateway);
 words!(LogFormat: "auto" => Self::Auto, "text" => Self::Text, "json" => Self::Json);
 words!(AccessLog: "all" => Self::All, "errors" => Self::Errors, "off" => Self::Off);
@@ -361,9 +384,15 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_parsed_to_the_same() {
-        for text in ["0s", "250ms", "100ms..600ms", "1m 30s"] {
-            let delay = Delay::parse(text).unwrap();
-            assert_eq!(Delay::parse(&delay.print()), Some(delay), "{text}");
+        for text in [
+            "0s",
+            "250ms",
+            "100ms..600ms",
+            "1m 30s",
+            "5ms, 1%: 100ms, 0.5 % : 1s..2s",
+        ] {
+            let delay = MockDelay::parse(text).unwrap();
+            assert_eq!(MockDelay::parse(&delay.print()), Some(delay), "{text}");
         }
         assert_eq!(size(256 << 20), "256MiB");
         assert_eq!(size(1000), "1000B");
@@ -381,7 +410,19 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_does_not_run_backwards() {
-        assert_eq!(Delay::parse("600ms..100ms"), None);
+    fn a_delay_does_not_run_backwards_and_its_shares_are_at_most_all() {
+        assert!(MockDelay::parse("0ms, 99.9%: 1s, 0.1%: 2s").is_some());
+        for wrong in [
+            "600ms..100ms",
+            "1%: 100ms",
+            "5ms, 100ms",
+            "5ms, 1: 100ms",
+            "5ms, -1%: 100ms",
+            "5ms, NaN%: 100ms",
+            "5ms, 60%: 1s, 50%: 2s",
+            "5ms,",
+        ] {
+            assert_eq!(MockDelay::parse(wrong), None, "{wrong}");
+        }
     }
 }

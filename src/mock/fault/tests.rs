@@ -4,11 +4,11 @@ use super::*;
 use crate::config::MockSettings;
 use crate::mock::script::Script;
 
-fn usual() -> Usual {
-    Usual::new(&MockSettings {
+fn default_reply() -> DefaultReply {
+    DefaultReply::new(&MockSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         body: r#"{"time":250}"#.into(),
-        delay: Duration::ZERO..=Duration::ZERO,
+        delay: (Duration::ZERO..=Duration::ZERO).into(),
         failure_rate: 0.0,
     })
 }
@@ -23,7 +23,7 @@ fn ask<'a>(target: &'a str, headers: &[(&'a str, &'a [u8])]) -> Answer {
         path,
         query,
     };
-    answer(&asked, headers.iter().copied(), &usual())
+    answer(&asked, headers.iter().copied(), &default_reply())
 }
 
 fn reply_to(target: &str) -> Reply {
@@ -54,7 +54,7 @@ fn every_path_of_the_help_is_known() {
             .replace("/N", "/2");
         let known = !matches!(ask(&path, &[]), Answer::Reply(Reply { status: 404, .. }));
         assert!(known, "{path}");
-        assert!(!matches!(ask(&path, &[]), Answer::Usual), "{path}");
+        assert!(!matches!(ask(&path, &[]), Answer::Default), "{path}");
     }
 }
 
@@ -80,9 +80,12 @@ fn what_is_misspelt_is_404_and_not_a_fault_that_never_comes() {
 }
 
 #[test]
-fn a_path_outside_is_the_usual() {
-    assert!(matches!(ask("/", &[]), Answer::Usual));
-    assert!(matches!(ask("/api/work?x=/fault/bye", &[]), Answer::Usual));
+fn a_path_outside_has_the_default_reply() {
+    assert!(matches!(ask("/", &[]), Answer::Default));
+    assert!(matches!(
+        ask("/api/work?x=/fault/bye", &[]),
+        Answer::Default
+    ));
 }
 
 #[test]

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::model::{
     CertificateStatus, ClientStatus, FailureStatus, Health, LoadStatus, Point, ProcessStatus,
-    RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status, UpstreamStatus,
+    RefusalStatus, ReloadStatus, ResourceStatus, RouteRates, RouteStatus, Status, TailStatus,
+    UpstreamStatus,
 };
 use super::shared_limit::SharedLimitStatus;
 use super::verdict::{Lately, findings};
 use super::window::{Sample, Samples, Window};
 use crate::metrics::{
     AddressCounts, ConnectionState, Durations, Handshake, Limit, Metrics, RouteCounts, StatusClass,
+    TailCounts,
 };
 
 /// Windows of the status.
@@ -129,11 +131,28 @@ fn routes(minute: &Window, five_minutes: &Window) -> Vec<RouteStatus> {
             hedges_started: started,
             hedges_won: won,
             hedges_held_back: held_back,
+            tail: counts
+                .tail
+                .as_ref()
+                .map(|tail| self::tail(tail, counts.hedges[0])),
         }
     };
     let mut routes: Vec<_> = (0..five_minutes.now.routes.len()).map(route).collect();
     routes.sort_by(|one, other| one.route.cmp(&other.route));
     routes
+}
+
+fn tail(counts: &TailCounts, hedges: u64) -> TailStatus {
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let [p99, p999] = counts.answered.map(ms);
+    let [p99_without, p999_without] = counts.without.map(ms);
+    TailStatus {
+        p99_ms: p99,
+        p999_ms: p999,
+        p99_without_ms: p99_without,
+        p999_without_ms: p999_without,
+        extra_calls: hedges as f64 / counts.branches.max(1) as f64,
+    }
 }
 
 fn rates(window: &Window, counts: &RouteCounts) -> RouteRates {
@@ -187,6 +206,10 @@ fn upstreams(window: &Window) -> Vec<UpstreamStatus> {
             unfinished: window.rate(counts.unfinished),
             calls: window.rate(counts.requests),
             retries: window.rate(counts.retries),
+            breaker: [None, Some("half open"), Some("open")]
+                .get(usize::try_from(counts.breaker).unwrap_or_default())
+                .copied()
+                .flatten(),
             p50_ms: milliseconds(counts.durations.quantile(0.5)),
             p99_ms: milliseconds(counts.durations.quantile(0.99)),
         }

@@ -111,6 +111,23 @@ pub struct RouteStatus {
     pub hedges_won: f64,
     /// Hedges held back.
     pub hedges_held_back: f64,
+    /// What hedges do for the slowest answers, where there are any.
+    pub tail: Option<TailStatus>,
+}
+
+/// The slowest answers of a route that hedges, in the last minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct TailStatus {
+    /// Of a hundred answers, 99 took at most this long.
+    pub p99_ms: f64,
+    /// Of a thousand, 999.
+    pub p999_ms: f64,
+    /// The same as it would have been without hedges.
+    pub p99_without_ms: f64,
+    /// The same of a thousand.
+    pub p999_without_ms: f64,
+    /// Hedges for each call that was made without them, in the last five minutes.
+    pub extra_calls: f64,
 }
 
 /// A route in a window of time.
@@ -163,6 +180,8 @@ pub struct UpstreamStatus {
     pub calls: f64,
     /// Second tries a second.
     pub retries: f64,
+    /// Where it has a breaker that is not closed: `open`, or `half open`.
+    pub breaker: Option<&'static str>,
     /// Half of the calls took at most this long, in the last five minutes.
     pub p50_ms: Option<f64>,
     /// Of a hundred calls, 99 took at most this long.

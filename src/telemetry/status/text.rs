@@ -135,6 +135,19 @@ fn routes(status: &Status) -> String {
                 "hedges/s: started {started}, won {won}, held back {held}"
             ));
         }
+        if let Some(tail) = &route.tail {
+            let [p99, p999, p99_without, p999_without] = [
+                tail.p99_ms,
+                tail.p999_ms,
+                tail.p99_without_ms,
+                tail.p999_without_ms,
+            ]
+            .map(|time| milliseconds(Some(time)));
+            table.note(format!(
+                "slowest: p99 {p99}, p99.9 {p999}; without hedges {p99_without}, {p999_without}; {} more calls",
+                share(Some(tail.extra_calls))
+            ));
+        }
     }
     table.text()
 }
@@ -188,6 +201,9 @@ fn upstreams(status: &Status) -> String {
                 })
                 .collect();
             table.note(format!("failures: {}", failures.join(", ")));
+        }
+        if let Some(state) = upstream.breaker {
+            table.note(format!("breaker: {state}"));
         }
         if !upstream.addresses.is_empty() {
             let found = upstream

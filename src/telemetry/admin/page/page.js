@@ -119,8 +119,11 @@ function routes({ routes }) {
   table("routes", names, rows, "There are no routes.");
 }
 
-const hedges = ({ hedges_started: started, hedges_won: won, hedges_held_back: held }) =>
-  (started + held > 0 ? [`hedges ${per(started)}`, `${per(won)} won`, `${per(held)} held back`] : []);
+const hedges = ({ hedges_started: started, hedges_won: won, hedges_held_back: held, tail }) => [
+  ...(started + held > 0 ? [`hedges ${per(started)}`, `${per(won)} won`, `${per(held)} held back`] : []),
+  ...(tail ? [`p99.9 ${duration(tail.p999_ms)}, without hedges ${duration(tail.p999_without_ms)}`,
+    `p99 ${duration(tail.p99_ms)}, without ${duration(tail.p99_without_ms)}`, `${percent(tail.extra_calls)} more calls`] : []),
+];
 
 function upstreams({ upstreams }) {
   const names = [["Upstream"], ["Calls /s"], ["Succeed"], ["Failures", null, "left"], ["p50"], ["p99"], ["Calls now"], ["Address", null, "left"]];
@@ -129,7 +132,7 @@ function upstreams({ upstreams }) {
     const failures = upstream.failures.map(({ kind, count, rate }) =>
       make("div", {}, code(kind), ` ${percent(upstream.branches > 0 ? rate / upstream.branches : null)} (${number(count)})`));
     return [
-      flag(`upstream ${upstream.upstream}`), [upstream.upstream],
+      flag(`upstream ${upstream.upstream}`), [upstream.upstream, upstream.breaker ? `breaker ${upstream.breaker}` : null],
       [number(upstream.calls), upstream.retries > 0 ? `retried ${per(upstream.retries)}` : null],
       percent(upstream.branches > 0 ? upstream.succeeded / upstream.branches : null),
       [failures.length ? make("div", {}, ...failures) : "none", null, "left wide"],

@@ -1,7 +1,7 @@
 use super::*;
 use crate::telemetry::status::{
     CertificateStatus, ClientStatus, FailureStatus, ProcessStatus, RefusalStatus, RouteRates,
-    RouteStatus, UpstreamStatus,
+    RouteStatus, TailStatus, UpstreamStatus,
 };
 
 fn rates(good: f64, errors: f64, p99_ms: f64) -> RouteRates {
@@ -26,6 +26,13 @@ fn route() -> RouteStatus {
         hedges_started: 0.0,
         hedges_won: 0.0,
         hedges_held_back: 0.0,
+        tail: Some(TailStatus {
+            p99_ms: 14.2,
+            p999_ms: 18.0,
+            p99_without_ms: 101.0,
+            p999_without_ms: 103.0,
+            extra_calls: 0.041,
+        }),
     }
 }
 
@@ -48,6 +55,7 @@ fn upstream() -> UpstreamStatus {
         unfinished: 0.0,
         calls: 100.0,
         retries: 0.0,
+        breaker: Some("half open"),
         p50_ms: Some(2.0),
         p99_ms: Some(2_000.0),
     }
@@ -111,6 +119,8 @@ fn every_figure_has_its_place() {
         "work                 100    8.0 %  2 ms  2 s  498      12  512    61",
         "  failures: connect 92.0 % (27600)",
         "  address: 192.0.2.1, unchanged for 41 s",
+        "  breaker: half open",
+        "  slowest: p99 14 ms, p99.9 18 ms; without hedges 101 ms, 103 ms; 4.1 %",
         "rate_limit       1.4       1.3         9214",
     ] {
         assert!(text.contains(line), "{line}\n{text}");

@@ -123,6 +123,11 @@ pub(super) fn upstreams(status: &Status, lately: &Lately<'_>, found: &mut Vec<Fi
     for upstream in lately.upstreams {
         let subject = format!("upstream {}", upstream.upstream);
         found.extend(fails(upstream, &subject, lately));
+        if let Some(state) = upstream.breaker {
+            let text =
+                format!("its breaker is {state}: too many calls failed, and none are made for now");
+            found.push(trouble(subject.clone(), text));
+        }
         if let Some(health) = clients_leave.filter(|_| is_silent(upstream, lately.seconds)) {
             let text = format!(
                 "none of its calls had a reply before the gather was over ({:.1} a second in the last minute)",

@@ -6,27 +6,28 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::script::{Reply, Step};
-use crate::config::MockSettings;
+use crate::config::{MockDelay, MockSettings};
 
+const NO_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::ZERO;
 const FAILED: &[u8] = br#"{"error":"the mock fails this share of its replies"}"#;
 
 /// The settings, in the form that answers fastest.
 #[derive(Debug)]
-pub(super) struct Usual {
+pub(super) struct DefaultReply {
     body: Bytes,
-    delay: RangeInclusive<Duration>,
+    delay: MockDelay,
     failure_rate: f64,
     /// The whole 200 as HTTP/1.1 writes it, when there never is another reply nor a delay.
     written: Option<Bytes>,
 }
 
-impl Usual {
+impl DefaultReply {
     /// Prepares what `settings` say.
     pub(super) fn new(settings: &MockSettings) -> Self {
         let body = Bytes::from(settings.body.clone());
         let head = Reply::json(200, body.clone()).head();
         Self {
-            written: (settings.delay.end().is_zero() && settings.failure_rate <= 0.0)
+            written: (settings.delay == NO_DELAY.into() && settings.failure_rate <= 0.0)
                 .then(|| [head.as_ref(), body.as_ref()].concat().into()),
             body,
             delay: settings.delay.clone(),
@@ -61,8 +62,15 @@ impl Usual {
     }
 }
 
-/// A pause drawn evenly from `range`; none when it is zero.
-pub(super) fn pause(range: &RangeInclusive<Duration>) -> Option<Step> {
+/// A pause as long as a reply takes; none when that is no time.
+pub(super) fn pause(delay: &MockDelay) -> Option<Step> {
+    let mut left = fastrand::f64();
+    let is_drawn = |(share, _): &&(f64, _)| {
+        left -= share;
+        left < 0.0
+    };
+    let drawn = delay.shares.iter().find(is_drawn);
+    let range = drawn.map_or(&delay.most, |(_, range)| range);
     let nanos = |duration: &Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let low = nanos(range.start());
     let drawn = fastrand::u64(low..=nanos(range.end()).max(low));
@@ -74,11 +82,11 @@ mod tests {
     use super::super::script::Framing;
     use super::*;
 
-    fn usual(failure_rate: f64, delay: RangeInclusive<Duration>) -> Usual {
-        Usual::new(&MockSettings {
+    fn default_reply(failure_rate: f64, delay: RangeInclusive<Duration>) -> DefaultReply {
+        DefaultReply::new(&MockSettings {
             listen: ([127, 0, 0, 1], 0).into(),
             body: "{}".into(),
-            delay,
+            delay: delay.into(),
             failure_rate,
         })
     }
@@ -86,21 +94,39 @@ mod tests {
     #[test]
     fn a_rate_of_one_always_fails_and_of_zero_never() {
         let none = Duration::ZERO..=Duration::ZERO;
-        assert_eq!(usual(1.0, none.clone()).reply().status, 500);
-        assert_eq!(usual(0.0, none.clone()).reply().status, 200);
-        assert_eq!(usual(0.0, none.clone()).reply().framing, Framing::Length(2));
-        assert!(usual(0.0, none.clone()).at_once().is_some());
-        assert!(usual(1.0, none).at_once().is_none());
+        assert_eq!(default_reply(1.0, none.clone()).reply().status, 500);
+        assert_eq!(default_reply(0.0, none.clone()).reply().status, 200);
+        assert_eq!(
+            default_reply(0.0, none.clone()).reply().framing,
+            Framing::Length(2)
+        );
+        assert!(default_reply(0.0, none.clone()).at_once().is_some());
+        assert!(default_reply(1.0, none).at_once().is_none());
     }
 
     #[test]
     fn a_pause_is_drawn_from_the_range() {
         let range = Duration::from_millis(3)..=Duration::from_millis(5);
+        let delay = range.clone().into();
         for _ in 0..100 {
-            let Some(Step::Pause(drawn)) = pause(&range) else {
+            let Some(Step::Pause(drawn)) = pause(&delay) else {
                 panic!("no pause");
             };
             assert!(range.contains(&drawn));
         }
+    }
+
+    #[test]
+    fn a_share_of_the_pauses_is_another() {
+        let [usual, rare] = [5, 100].map(Duration::from_millis);
+        let delay = MockDelay {
+            most: usual..=usual,
+            shares: vec![(0.1, rare..=rare)],
+        };
+        let drawn = (0..10_000).filter(|_| match pause(&delay) {
+            Some(Step::Pause(drawn)) => drawn == rare,
+            _ => false,
+        });
+        assert!((700..1300).contains(&drawn.count()));
     }
 }
