@@ -123,6 +123,9 @@ impl RouteMetrics {
     }
 }
 
+/// Path and policy.
+type RouteName = (Arc<str>, Arc<str>);
+
 /// All routes.
 #[derive(Debug)]
 pub(super) struct Vectors {
@@ -134,7 +137,7 @@ pub(super) struct Vectors {
     saved: CounterVec,
     cache: IntCounterVec,
     /// Of routes that hedge, by path and policy.
-    tails: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<Tail>>>,
+    tails: Mutex<HashMap<RouteName, Arc<Tail>>>,
     configured: Mutex<Vec<Configured>>,
 }
 
