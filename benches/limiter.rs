@@ -10,7 +10,7 @@ use gatherd::config::{Environment, parse};
 use gatherd::http::Snapshot;
 use gatherd::metrics::Metrics;
 use gatherd::names::Names;
-use gatherd::upstream::{Buffers, Common};
+use gatherd::upstream::{Buffers, SharedByUpstreams};
 use tokio_util::task::TaskTracker;
 
 const CONFIG: &str = r#"
@@ -36,7 +36,7 @@ fn snapshot() -> Snapshot {
     let config = parse(Path::new("config.toml"), CONFIG, &Environment::default());
     let settings = config.expect("the configuration above is valid").settings;
     let metrics = Metrics::new();
-    let common = Common {
+    let common = SharedByUpstreams {
         buffers: Buffers::new(1 << 20, metrics.load.clone()),
         names: Names::default(),
         lingering: TaskTracker::new(),

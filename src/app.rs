@@ -22,17 +22,17 @@ use tokio::sync::Notify;
 
 mod bind;
 mod limits;
-mod manager;
 mod reload;
 mod run;
 mod signals;
-mod words;
+mod startup_log;
+mod systemd;
 
 use self::bind::bind_with;
 pub use self::bind::{App, bind};
-use self::manager::Inherited;
 use self::reload::Reload;
 use self::signals::Signals;
+use self::systemd::Inherited;
 use crate::config::{
     self, AccessLog, Environment, LogFormat, LogSettings, MockSettings, Problem, Problems, Settings,
 };
@@ -73,17 +73,17 @@ pub fn serve(file: &Path) -> Result<(), Problems> {
     let unavailable = |error| Problem::unavailable("signals", error);
     let signals = Signals::listen().map_err(unavailable)?;
     let config = config::load(file, &Environment::of_process());
-    let config = config.inspect_err(|_| manager::pause_before_the_next_start())?;
+    let config = config.inspect_err(|_| systemd::pause_before_the_next_start())?;
     let settings = &config.settings;
     let inherited = Inherited::take()?;
     // Dropped last, so that whatever is said on the way out is written.
     let logs = Arc::new(logs::init(&settings.log)?);
-    words::warn_of_descriptors(settings, raise_descriptor_limit());
+    startup_log::warn_of_descriptors(settings, raise_descriptor_limit());
     let runtime = runtime(settings.server.worker_threads)
         .map_err(|error| Problem::unavailable("threads", error))?;
     let app = bind_with(&within_descriptors(settings), inherited)?;
     logs.count_in(&app.live.metrics);
-    words::announce(settings, &app.local_addrs());
+    startup_log::announce(settings, &app.local_addrs());
     let reload = Reload::new(file.to_owned(), config, app.live.clone());
     runtime.block_on(async {
         tokio::spawn(reopen_logs(logs.clone(), signals.reopen));

@@ -1,6 +1,7 @@
 //! Everything that is HTTP about a request: its URL, its layers, its limits, its handler and the
 //! words of its answer. The only place that picks status codes; knows no sockets and no TLS.
 
+mod access_log;
 mod answer;
 mod branches;
 mod cache;
@@ -14,11 +15,10 @@ mod in_flight;
 mod layers;
 mod limiter;
 mod openapi;
-mod pace;
 mod parameters;
 mod problem;
-mod record;
 mod redirect;
+mod refusal_pace;
 mod route;
 mod routes;
 mod server_timing;

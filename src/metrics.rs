@@ -9,16 +9,16 @@ mod busiest;
 mod certificates;
 mod counts;
 mod edge;
+mod labels;
 mod load;
-mod make;
 mod recent;
+mod register;
 mod requests;
 mod resources;
 mod service;
 mod shared;
 mod tail;
 mod upstreams;
-mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub use self::busiest::Busiest;
 pub use self::certificates::CertificateMetrics;
 pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
+pub use self::labels::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
 pub use self::load::LoadMetrics;
 pub use self::recent::RecentTimes;
 pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
@@ -39,7 +40,6 @@ pub use self::service::ServiceMetrics;
 pub use self::shared::SharedLimitMetrics;
 pub use self::tail::{Tail, TailCounts, Unhedged};
 pub use self::upstreams::{BreakerState, CallState, StagedCall, UpstreamMetrics};
-pub use self::words::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
 
 /// All metrics of the process.
 #[derive(Debug)]

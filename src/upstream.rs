@@ -54,7 +54,7 @@ const MAX_INTERIM: usize = 32;
 
 /// What every upstream of one process shares, across reloads.
 #[derive(Clone)]
-pub struct Common {
+pub struct SharedByUpstreams {
     /// Bytes of replies held at once.
     pub buffers: Arc<Buffers>,
     /// Names to addresses.
@@ -78,7 +78,7 @@ pub struct Upstream {
     /// Until then it has asked for patience (`retry-after`).
     patience: Mutex<Option<Instant>>,
     metrics: Arc<UpstreamMetrics>,
-    common: Common,
+    common: SharedByUpstreams,
 }
 
 impl Upstream {
@@ -86,7 +86,10 @@ impl Upstream {
     ///
     /// # Errors
     /// When its certificate authorities cannot be read.
-    pub fn new(settings: &UpstreamSettings, common: Common) -> Result<Arc<Self>, Problem> {
+    pub fn new(
+        settings: &UpstreamSettings,
+        common: SharedByUpstreams,
+    ) -> Result<Arc<Self>, Problem> {
         let metrics = common.metrics.upstream(&settings.name, &Kind::NAMES);
         let names = common.names.clone();
         Ok(Arc::new(Self {

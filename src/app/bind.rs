@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::LocalAddrs;
 use super::limits::limits;
-use super::manager::Inherited;
+use super::systemd::Inherited;
 use crate::config::{HttpMode, Problem, Problems, Settings};
 use crate::http::{Current, Snapshot};
 use crate::metrics::Metrics;
@@ -17,7 +17,7 @@ use crate::mock::{self, Mock};
 use crate::names::Names;
 use crate::server::{self, Connections, Server, Socket, Tls, Transport};
 use crate::telemetry::admin::{self, Admin};
-use crate::upstream::{Buffers, Common};
+use crate::upstream::{Buffers, SharedByUpstreams};
 
 /// Everything bound and built; nothing is served yet.
 pub struct App {
@@ -34,7 +34,7 @@ pub struct App {
 pub(super) struct Live {
     pub(super) current: Current,
     pub(super) connections: Arc<Connections>,
-    pub(super) common: Common,
+    pub(super) common: SharedByUpstreams,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Option<Tls>,
 }
@@ -189,8 +189,8 @@ fn had<T>(
 }
 
 /// What upstreams share for as long as the process lives.
-pub(super) fn common(settings: &Settings, metrics: Arc<Metrics>) -> Common {
-    Common {
+pub(super) fn common(settings: &Settings, metrics: Arc<Metrics>) -> SharedByUpstreams {
+    SharedByUpstreams {
         buffers: Buffers::new(settings.server.max_buffered, metrics.load.clone()),
         names: Names::default(),
         lingering: TaskTracker::new(),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::bind::Live;
 use super::limits::limits;
-use super::manager;
+use super::systemd;
 use crate::config::{self, Changes, Config, Environment, Problem, Problems};
 use crate::http::Snapshot;
 use crate::server::within_descriptors;
@@ -45,7 +45,7 @@ impl Reload {
         let mut reload = self;
         loop {
             told.notified().await;
-            manager::reloading();
+            systemd::reloading();
             // Files are read, and TLS is made: that would hold up requests.
             let again = tokio::task::spawn_blocking(move || {
                 let outcome = reload.again();
@@ -53,12 +53,12 @@ impl Reload {
             });
             let Ok((kept, outcome)) = again.await else {
                 // A panic has been told; without its settings nothing can be compared any more.
-                return manager::ready("reload is broken, see the log");
+                return systemd::ready("reload is broken, see the log");
             };
             reload = kept;
             tell(&outcome);
             reload.live.metrics.service.reloaded(outcome.is_ok());
-            manager::ready(match outcome {
+            systemd::ready(match outcome {
                 Ok(_) => "serving",
                 Err(_) => "serving; the last reload was refused, see the log",
             });

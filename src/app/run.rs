@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::bind::Live;
-use super::{App, manager};
+use super::{App, systemd};
 use crate::config::HttpMode;
 use crate::http::{Answers, Current, Door, Scheme, edge};
 use crate::readiness::Readiness;
@@ -63,10 +63,10 @@ impl App {
         servers.run(self.https, &door(Answers::Routes, Scheme::Https));
         servers.run(self.http, &door(plain, Scheme::Http));
         readiness.ready();
-        manager::ready("serving");
-        beside.spawn(manager::watchdog());
+        systemd::ready("serving");
+        beside.spawn(systemd::watchdog());
         let reason = reason_to_stop(shutdown, &mut servers.running).await;
-        manager::stopping();
+        systemd::stopping();
         let (delay, timeout) = drain_times(&current);
         let end = Instant::now() + timeout;
         readiness.drain(last_call(end, timeout));

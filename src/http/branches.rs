@@ -62,7 +62,7 @@ impl RouteCalls {
             request.stages = stages.get(branch).cloned();
             Ok(Some(request))
         });
-        context.record.begin(route, parameters.deadline, spans);
+        context.notes.begin(route, parameters.deadline, spans);
         Ok(Self {
             requests: requests.collect::<Result<_, _>>()?,
             unhedged: route.hedging.as_ref().map(Hedging::gather),
@@ -88,7 +88,7 @@ impl RouteCalls {
         let unhedged = self.unhedged.as_ref().filter(|_| is_outrun);
         let saving = unhedged.map(|it| it.outrun(&self.route.metrics.hedges_saved));
         if call.linger((self.client.clone(), saving)) {
-            self.context.record.linger(branch);
+            self.context.notes.linger(branch);
         }
     }
 
@@ -127,7 +127,7 @@ impl RouteCalls {
             count(&branch.outcome, self.route.branch(index).1.metrics());
         }
         if self.context.snapshot.access_log != AccessLog::Off {
-            self.context.record.end(branches);
+            self.context.notes.end(branches);
         }
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Version};
 use tokio::time::Instant;
 
+use super::access_log::RequestNotes;
 use super::in_flight::{Most, Newcomer, Places};
 use super::problem::ProblemDetails;
-use super::record::Record;
 use super::snapshot::{Current, Snapshot};
 use super::trace::Trace;
 use crate::client::{ClientKey, Peer, X_FORWARDED_FOR, identify};
@@ -66,7 +66,7 @@ pub(super) struct Context {
     /// The trace that calls are part of.
     pub(super) trace: Trace,
     /// What its line in the access log tells of it.
-    pub(super) record: Record,
+    pub(super) notes: RequestNotes,
     /// Whether the process drains, and until when gathers may run.
     pub(super) readiness: Readiness,
     /// What its listener answers.
@@ -106,7 +106,7 @@ impl Context {
             client,
             request_id,
             trace,
-            record: Record::default(),
+            notes: RequestNotes::default(),
             readiness: door.readiness,
             answers: door.answers,
             scheme: door.scheme,

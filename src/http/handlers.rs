@@ -86,7 +86,7 @@ async fn cached(
         gathered = cache.gather(route, calls, deadline) => gathered,
         () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
     };
-    context.record.cache(source.word());
+    context.notes.cache(source.word());
     route.metrics.cache(source.word());
     let status = cache.status(source);
     let own = matches!(source, Source::Upstream(_));

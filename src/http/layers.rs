@@ -1,6 +1,6 @@
 //! Every layer on one screen, outermost first.
 
-mod around;
+mod layer_fn;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -18,7 +18,8 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
-use self::around::{Inside, Next, Request, around};
+use self::layer_fn::{Inside, Next, Request, layer_fn};
+use super::access_log::OpenRequest;
 use super::challenges;
 use super::context::{Answers, Context, Door, Scheme, X_REQUEST_ID, apart};
 use super::cors::allow_origin;
@@ -26,10 +27,9 @@ use super::handlers::refused_method;
 use super::host::check_host;
 use super::in_flight::Places;
 use super::limiter::{Path, Rate};
-use super::pace::{Free, Pace, is_hasty};
 use super::problem::ProblemDetails;
-use super::record::Open;
 use super::redirect::redirect;
+use super::refusal_pace::{CostsNothing, RefusalPace, is_hasty};
 use crate::client::Peer;
 use crate::metrics::Limit;
 use crate::readiness;
@@ -51,16 +51,16 @@ pub fn edge(
 + Send
 + Sync
 + 'static {
-    let pace = Arc::new(Pace::new());
+    let pace = Arc::new(RefusalPace::new());
     let inside = ServiceBuilder::new()
         // Inside of `arrive`, so that a panic is answered with a request id.
-        .layer(around(catch_panic))
+        .layer(layer_fn(catch_panic))
         // Before the limiter: what is no request costs the client nothing.
-        .layer(around(refuse_malformed))
+        .layer(layer_fn(refuse_malformed))
         // Before the limiter: probes come often, and from few addresses.
-        .layer(around(health))
+        .layer(layer_fn(health))
         // Last before the routes: a refusal must cost as little as possible.
-        .layer(around(limit))
+        .layer(layer_fn(limit))
         .service(service_fn(dispatch));
     service_fn(move |request: ::http::Request<Incoming>| {
         // No handler reads a body, so none is waited for.
@@ -76,7 +76,7 @@ pub fn edge(
 /// Notes when and from whom the request came, and what it will use to its end.
 async fn arrive(
     door: Door,
-    pace: Arc<Pace>,
+    pace: Arc<RefusalPace>,
     mut request: Request,
     next: Next<impl Inside>,
 ) -> Response {
@@ -87,13 +87,13 @@ async fn arrive(
     };
     let context = Context::new(door, address.ip(), request.headers());
     // From here on, a request that is dropped has its line in the log.
-    let open = Open::new(&context, &request);
+    let open = OpenRequest::new(&context, &request);
     let origin = request.headers().get(ORIGIN).map(apart);
     let is_head = request.method() == Method::HEAD;
     context.note_client();
     request.extensions_mut().insert(context.clone());
     let mut response = next.run(request).await;
-    if response.extensions_mut().remove::<Free>().is_some() {
+    if response.extensions_mut().remove::<CostsNothing>().is_some() {
         pace.hold(&refusals).await;
     }
     if is_head {
@@ -182,7 +182,7 @@ async fn health(request: Request, next: Next<impl Inside>) -> Response {
         Some(state) => {
             let mut response = answer_probe(state, request.method());
             if is_unpaid(request.extensions(), request.uri().path()).await {
-                response.extensions_mut().insert(Free);
+                response.extensions_mut().insert(CostsNothing);
             }
             response
         }
@@ -232,7 +232,7 @@ async fn limit(mut request: Request, next: Next<impl Inside>) -> Response {
 /// The answer to a request that was refused before it cost its client a token.
 fn free(problem: ProblemDetails) -> Response {
     let mut response = problem.into_response();
-    response.extensions_mut().insert(Free);
+    response.extensions_mut().insert(CostsNothing);
     response
 }
 

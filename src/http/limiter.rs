@@ -20,7 +20,7 @@ use self::shared::{Quota, SharedCount, Unavailable};
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::config::{Problem, RateLimitSettings, RouteRateLimit, Settings, WithoutRedis};
 use crate::metrics::SharedCheck;
-use crate::upstream::Common;
+use crate::upstream::SharedByUpstreams;
 
 /// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
 pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -77,7 +77,7 @@ impl Limiters {
     /// When the certificate authorities for Redis cannot be read.
     pub(super) fn new(
         settings: &Settings,
-        common: &Common,
+        common: &SharedByUpstreams,
         before: Option<&Self>,
     ) -> Result<Self, Problem> {
         let redis = redis(settings, common, before)?;
@@ -167,7 +167,7 @@ impl Limit {
 /// The connection to Redis that the settings name: the one of before, if it is the same.
 fn redis(
     settings: &Settings,
-    common: &Common,
+    common: &SharedByUpstreams,
     before: Option<&Limiters>,
 ) -> Result<Option<Arc<SharedCount>>, Problem> {
     let Some(shared) = &settings.shared_limits else {

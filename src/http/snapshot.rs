@@ -17,7 +17,7 @@ use crate::config::{
     AccessLog, AccessSettings, ClientSettings, Problems, RouteSettings, ServerSettings, Settings,
 };
 use crate::metrics::{Metrics, RequestMetrics, whole};
-use crate::upstream::{Common, Upstream};
+use crate::upstream::{SharedByUpstreams, Upstream};
 
 /// How often at most the log warns of forwarding headers that are not believed.
 const FORWARDING_WARNED: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ impl Snapshot {
     /// When an upstream cannot be made.
     pub fn new(
         settings: &Settings,
-        common: &Common,
+        common: &SharedByUpstreams,
         before: Option<&Self>,
     ) -> Result<Self, Problems> {
         let mut problems = Vec::new();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry};
 
-use super::{make, whole};
+use super::{register, whole};
 
 /// The most addresses of an upstream that are shown.
 const MOST_SHOWN: usize = 32;
@@ -95,7 +95,7 @@ pub(super) struct Vectors {
 
 impl Vectors {
     pub(super) fn new(registry: &Registry) -> Self {
-        let gauges = |name, help| make::gauges(registry, name, help, &[UPSTREAM, ADDRESS]);
+        let gauges = |name, help| register::gauges(registry, name, help, &[UPSTREAM, ADDRESS]);
         Self {
             calls: gauges(
                 "gatherd_upstream_address_calls",
@@ -128,8 +128,8 @@ impl Vectors {
     /// Forgets the upstreams that are not among these.
     pub(super) fn retain(&self, upstreams: &BTreeSet<&str>) {
         let keep = |labels: &HashMap<&str, &str>| upstreams.contains(labels[UPSTREAM]);
-        make::retain(&self.calls, keep);
-        make::retain(&self.aside, keep);
+        register::retain(&self.calls, keep);
+        register::retain(&self.aside, keep);
         self.all
             .lock()
             .retain(|(name, _)| upstreams.contains(&**name));

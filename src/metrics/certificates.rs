@@ -6,7 +6,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry};
 
-use super::make;
+use super::register;
 use super::service::{count_outcome, outcomes, seconds_since_1970};
 
 /// The certificates that clients are shown, and how they change.
@@ -22,7 +22,7 @@ pub struct CertificateMetrics {
 
 impl CertificateMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let gauges = |name, help| make::float_gauges(registry, name, help, &["certificate"]);
+        let gauges = |name, help| register::float_gauges(registry, name, help, &["certificate"]);
         Self {
             expiries: gauges(
                 "gatherd_certificate_expiry_timestamp_seconds",
@@ -32,7 +32,7 @@ impl CertificateMetrics {
                 "gatherd_certificate_not_before_timestamp_seconds",
                 "From when on a certificate for clients is valid, in seconds since 1970.",
             ),
-            stands_in: make::gauge(
+            stands_in: register::gauge(
                 registry,
                 "gatherd_acme_stand_in",
                 "1 while a self-signed certificate stands in for that of tls.acme, which clients do not trust.",

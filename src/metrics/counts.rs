@@ -7,7 +7,7 @@ use prometheus::Histogram;
 use prometheus::core::Metric;
 
 use super::addresses::AddressCounts;
-use super::make::SECONDS;
+use super::register::SECONDS;
 use super::tail::TailCounts;
 
 /// What was counted, and what there is.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
-use super::{ConnectionState, Ending, Handshake, Limit, make};
+use super::{ConnectionState, Ending, Handshake, Limit, register};
 
 /// A gauge that counts one more for as long as this lives.
 #[derive(Debug)]
@@ -42,10 +42,10 @@ pub struct EdgeMetrics {
 
 impl EdgeMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| make::gauge(registry, name, help);
-        let counter = |name, help| make::counter(registry, name, help);
-        let counters = |name, help, label| make::counters(registry, name, help, &[label]);
-        let states = make::gauges(
+        let gauge = |name, help| register::gauge(registry, name, help);
+        let counter = |name, help| register::counter(registry, name, help);
+        let counters = |name, help, label| register::counters(registry, name, help, &[label]);
+        let states = register::gauges(
             registry,
             "gatherd_connections",
             "Connections of clients by what they do: handshaking, idle, active.",

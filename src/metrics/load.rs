@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::make;
+use super::register;
 
 /// Gathers, bytes and clients.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct LoadMetrics {
 
 impl LoadMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| make::gauge(registry, name, help);
+        let gauge = |name, help| register::gauge(registry, name, help);
         Self {
             in_flight: gauge(
                 "gatherd_gathers_in_flight",
@@ -42,7 +42,7 @@ impl LoadMetrics {
                 "gatherd_clients_tracked",
                 "Clients and networks with a token bucket.",
             ),
-            dry_run: make::counter(
+            dry_run: register::counter(
                 registry,
                 "gatherd_dry_run_admitted_total",
                 "Requests over their client's rate that dry_run admitted.",

@@ -12,7 +12,7 @@ use prometheus::{
 
 use super::counts::{Durations, RouteCounts};
 use super::tail::Tail;
-use super::{RouteLimits, make};
+use super::{RouteLimits, register};
 
 /// The label of requests that no route answers: of unknown paths, or refused before.
 const NO_ROUTE: &str = "none";
@@ -156,43 +156,43 @@ const HEDGE_EVENTS: [&str; 3] = ["started", "won", "held_back"];
 impl Vectors {
     pub(super) fn new(registry: &Registry) -> Self {
         Self {
-            requests: make::counters(
+            requests: register::counters(
                 registry,
                 "gatherd_requests_total",
                 "Requests that are over, by the first digit of the status; left: the client went before the answer.",
                 &[ROUTE[0], ROUTE[1], "status_class"],
             ),
-            durations: make::histograms(
+            durations: register::histograms(
                 registry,
                 "gatherd_request_duration_seconds",
                 "Time from the start of a gather to the head of its answer, in seconds; refused requests are not in it.",
                 &ROUTE,
             ),
-            timeouts: make::float_gauges(
+            timeouts: register::float_gauges(
                 registry,
                 "gatherd_request_timeout_seconds",
                 "Time after which a request's deadline comes when it names no timeout, in seconds.",
                 &ROUTE,
             ),
-            hedges: make::counters(
+            hedges: register::counters(
                 registry,
                 "gatherd_hedges_total",
                 "Branches for a slow gather: started, won (part of the answer), held_back (no budget or no free call).",
                 &[ROUTE[0], ROUTE[1], "event"],
             ),
-            held_back: make::counters(
+            held_back: register::counters(
                 registry,
                 "gatherd_hedges_held_back_total",
                 "Hedges not started: budget (it is used up), permits (four fifths of max_calls are taken), late (this process is), upstream (it asked for patience, or its breaker is open).",
                 &[ROUTE[0], ROUTE[1], "reason"],
             ),
-            saved: make::seconds_counters(
+            saved: register::seconds_counters(
                 registry,
                 "gatherd_hedges_saved_seconds_total",
                 "Time that hedges which won came before the calls that they outran, in seconds.",
                 &ROUTE,
             ),
-            cache: make::counters(
+            cache: register::counters(
                 registry,
                 "gatherd_cache_answers_total",
                 "Answers of routes with a cache: hit (kept), collapsed (another request made the calls), miss (own calls).",
@@ -266,13 +266,13 @@ impl Vectors {
         self.tails
             .lock()
             .retain(|(path, policy), _| known.contains(&(&**path, &**policy)));
-        make::retain(&self.requests, keep);
-        make::retain(&self.durations, keep);
-        make::retain(&self.timeouts, keep);
-        make::retain(&self.hedges, keep);
-        make::retain(&self.held_back, keep);
-        make::retain(&self.saved, keep);
-        make::retain(&self.cache, keep);
+        register::retain(&self.requests, keep);
+        register::retain(&self.durations, keep);
+        register::retain(&self.timeouts, keep);
+        register::retain(&self.hedges, keep);
+        register::retain(&self.held_back, keep);
+        register::retain(&self.saved, keep);
+        register::retain(&self.cache, keep);
     }
 
     /// What each configured route has counted.

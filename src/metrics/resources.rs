@@ -3,7 +3,7 @@
 use prometheus::core::Collector;
 use prometheus::{Counter, CounterVec, Gauge, IntCounter, IntGauge, Registry};
 
-use super::{HostCpu, make};
+use super::{HostCpu, register};
 
 /// Names without our prefix are those of Prometheus' own client libraries.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ pub struct ResourceMetrics {
 
 impl ResourceMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| make::gauge(registry, name, help);
-        let counter = |name, help| make::counter(registry, name, help);
+        let gauge = |name, help| register::gauge(registry, name, help);
+        let counter = |name, help| register::counter(registry, name, help);
         Self {
-            cpu: make::seconds_counter(
+            cpu: register::seconds_counter(
                 registry,
                 "process_cpu_seconds_total",
                 "CPU time of the process, user and system, in seconds.",
@@ -52,12 +52,12 @@ impl ResourceMetrics {
             ),
             descriptors: gauge("process_open_fds", "Open descriptors."),
             max_descriptors: gauge("process_max_fds", "Descriptors that may be open at once."),
-            started: make::float_gauge(
+            started: register::float_gauge(
                 registry,
                 "process_start_time_seconds",
                 "When the process started, in seconds since 1970.",
             ),
-            host_cpu: make::seconds_counters(
+            host_cpu: register::seconds_counters(
                 registry,
                 "gatherd_host_cpu_seconds_total",
                 "CPU time of the host by mode; steal is what the hypervisor gave to others.",
@@ -72,7 +72,7 @@ impl ResourceMetrics {
                 "gatherd_listen_drops_total",
                 "Connections that a listener dropped, of all programs in this network namespace.",
             ),
-            pressure: make::seconds_counters(
+            pressure: register::seconds_counters(
                 registry,
                 "gatherd_host_pressure_seconds_total",
                 "Time in which some or all tasks of the host waited for a resource (PSI), in seconds.",

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::certificates::CertificateMetrics;
-use super::make;
+use super::register;
 
 /// A serving runtime whose timers are so late has too much to do.
 const LATE: Duration = Duration::from_millis(10);
@@ -34,7 +34,7 @@ pub struct ServiceMetrics {
 
 impl ServiceMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let build = make::gauges(
+        let build = register::gauges(
             registry,
             "gatherd_build_info",
             "1, with the version of the program.",
@@ -49,28 +49,28 @@ impl ServiceMetrics {
         Self {
             reloads,
             reload_succeeded: reload_succeeded(registry),
-            reload_at: make::float_gauge(
+            reload_at: register::float_gauge(
                 registry,
                 "gatherd_config_last_reload_timestamp_seconds",
                 "When the configuration was last read again, in seconds since 1970; 0 when it never was.",
             ),
             certificates: CertificateMetrics::new(registry),
-            log_lines_lost: make::counter(
+            log_lines_lost: register::counter(
                 registry,
                 "gatherd_log_lines_lost_total",
                 "Log lines that could not be written.",
             ),
-            log_lines_left_out: make::counter(
+            log_lines_left_out: register::counter(
                 registry,
                 "gatherd_log_lines_left_out_total",
                 "Log lines that came too often to be written each.",
             ),
-            panics: make::counter(
+            panics: register::counter(
                 registry,
                 "gatherd_panics_total",
                 "Bugs that ended a request or a task.",
             ),
-            loop_lag: make::histogram(
+            loop_lag: register::histogram(
                 registry,
                 "gatherd_event_loop_lag_seconds",
                 "How late a timer of the serving runtime fires, in seconds.",
@@ -136,7 +136,7 @@ const OK: &str = "ok";
 const FAILED: &str = "failed";
 
 fn reload_succeeded(registry: &Registry) -> IntGauge {
-    let gauge = make::gauge(
+    let gauge = register::gauge(
         registry,
         "gatherd_config_last_reload_successful",
         "1 when the last reload was applied or there was none; 0 when it was refused.",
@@ -147,7 +147,7 @@ fn reload_succeeded(registry: &Registry) -> IntGauge {
 
 /// Counters of both outcomes, which are shown from the start.
 pub(super) fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounterVec {
-    let counters = make::counters(registry, name, help, &["outcome"]);
+    let counters = register::counters(registry, name, help, &["outcome"]);
     for outcome in [OK, FAILED] {
         let _ = counters.with_label_values(&[outcome]);
     }

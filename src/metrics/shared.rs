@@ -8,7 +8,7 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
-use super::{SharedCheck, SharedCounts, make};
+use super::{SharedCheck, SharedCounts, register};
 
 /// Series that are there only where hosts count together.
 #[derive(Debug)]
@@ -37,25 +37,25 @@ pub struct SharedLimitMetrics {
 impl Vectors {
     pub(super) fn new(registry: &Registry) -> Self {
         Self {
-            checks: make::counters(
+            checks: register::counters(
                 registry,
                 "gatherd_shared_limit_checks_total",
                 "Requests that the shared rate limit was asked about, by what came of it.",
                 &["result"],
             ),
-            attempts: make::counters(
+            attempts: register::counters(
                 registry,
                 "gatherd_shared_limit_connects_total",
                 "Attempts to connect to Redis, by how they went.",
                 &["result"],
             ),
-            seconds: make::histograms(
+            seconds: register::histograms(
                 registry,
                 "gatherd_shared_limit_check_seconds",
                 "How long requests waited for Redis.",
                 &[],
             ),
-            up: make::gauges(
+            up: register::gauges(
                 registry,
                 "gatherd_shared_limit_up",
                 "Whether Redis counts for all hosts: 1, or 0 while it is away.",

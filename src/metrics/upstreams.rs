@@ -12,7 +12,7 @@ use prometheus::{
 
 use super::addresses::{self, AddressCounts, Addresses};
 use super::counts::{Durations, UpstreamCounts};
-use super::{Held, UpstreamLimits, make, whole};
+use super::{Held, UpstreamLimits, register, whole};
 
 /// What a call is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,27 +194,27 @@ const UPSTREAM: &str = "upstream";
 
 impl Vectors {
     pub(super) fn new(registry: &Registry) -> Self {
-        let counters = |name, help| make::counters(registry, name, help, &[UPSTREAM]);
+        let counters = |name, help| register::counters(registry, name, help, &[UPSTREAM]);
         Self {
-            calls: make::gauges(
+            calls: register::gauges(
                 registry,
                 "gatherd_upstream_calls",
                 "Calls by what they do: waiting for a permit, running, lingering (read to their end for nobody).",
                 &[UPSTREAM, "state"],
             ),
-            max_calls: make::gauges(
+            max_calls: register::gauges(
                 registry,
                 "gatherd_upstream_max_calls",
                 "Calls that may run or linger at once (max_calls).",
                 &[UPSTREAM],
             ),
-            durations: make::histograms(
+            durations: register::histograms(
                 registry,
                 "gatherd_branch_duration_seconds",
                 "Time from the start of a branch to the end of its call, waiting and lingering included, in seconds.",
                 &[UPSTREAM],
             ),
-            branches: make::counters(
+            branches: register::counters(
                 registry,
                 "gatherd_branches_total",
                 "Branches by what they were when their gather was over: ok, unfinished, or a kind of failure.",
@@ -228,7 +228,7 @@ impl Vectors {
                 "gatherd_retries_total",
                 "Second tries after a kept connection had ended.",
             ),
-            breakers: make::gauges(
+            breakers: register::gauges(
                 registry,
                 "gatherd_upstream_breaker_state",
                 "The upstream's breaker: 0 closed (or none), 1 half open (one call tries the upstream), 2 open (no calls).",
@@ -273,14 +273,14 @@ impl Vectors {
         *self.configured.lock() = configured.collect();
         let upstreams: BTreeSet<&str> = upstreams.iter().map(|upstream| upstream.name).collect();
         let keep = |labels: &HashMap<&str, &str>| upstreams.contains(labels[UPSTREAM]);
-        make::retain(&self.calls, keep);
-        make::retain(&self.max_calls, keep);
-        make::retain(&self.durations, keep);
-        make::retain(&self.branches, keep);
-        make::retain(&self.requests, keep);
-        make::retain(&self.retries, keep);
-        make::retain(&self.breakers, keep);
-        make::retain(&self.breakers_opened, keep);
+        register::retain(&self.calls, keep);
+        register::retain(&self.max_calls, keep);
+        register::retain(&self.durations, keep);
+        register::retain(&self.branches, keep);
+        register::retain(&self.requests, keep);
+        register::retain(&self.retries, keep);
+        register::retain(&self.breakers, keep);
+        register::retain(&self.breakers_opened, keep);
         self.addresses.retain(&upstreams);
     }
 

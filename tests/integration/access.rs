@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Answer, Upstream, client, http1_and_http2, soon, until};
-use crate::logged::{Logged, UNLIMITED, assert_members, work};
+use crate::log_lines::{Logged, UNLIMITED, assert_members, work};
 
 #[tokio::test]
 async fn a_gathered_answer_has_one_line_that_tells_all_of_it() {

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use crate::connecting::full_listener;
 use crate::harness::{Service, Upstream, route, soon};
-use crate::lab::{Identity, PROTOCOLS, Raw, get_all, reply, request_head};
+use crate::raw_upstreams::{Identity, PROTOCOLS, Raw, get_all, reply, request_head};
 
 /// An upstream at these URLs, with a route of two calls.
 fn config(urls: &[String], more: &str) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{Service, Upstream, client, http1_and_http2, route};
-use crate::lab::{Raw, request_head};
+use crate::raw_upstreams::{Raw, request_head};
 
 /// One route for each kind of answer.
 pub(crate) fn config(upstream: &Upstream) -> String {

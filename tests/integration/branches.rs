@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Answer, Service, Upstream, until};
-use crate::lab::PROTOCOLS;
+use crate::raw_upstreams::PROTOCOLS;
 
 /// A route of branches that are written as (name, target, more keys).
 fn branches(path: &str, policy: &str, branches: &[(&str, &str, &str)]) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Answer, Service, Upstream, client, until};
-use crate::lab::get_all;
+use crate::raw_upstreams::get_all;
 
 const CACHE_STATUS: &str = "cache-status";
 

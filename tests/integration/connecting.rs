@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{Service, Upstream, route, until};
-use crate::lab::{Identity, Raw};
+use crate::raw_upstreams::{Identity, Raw};
 
 const CONNECT: &str = "connect";
 const TLS: &str = "tls";

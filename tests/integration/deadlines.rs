@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Service, Upstream, client, http1_and_http2, route};
-use crate::lab::PROTOCOLS;
+use crate::raw_upstreams::PROTOCOLS;
 
 /// Well below the ten seconds of a route that names no timeout, and of a hanging upstream.
 const AT_ONCE: Duration = Duration::from_secs(8);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Answer, Service, Upstream, route, until};
-use crate::lab::{PROTOCOLS, get_all};
+use crate::raw_upstreams::{PROTOCOLS, get_all};
 
 /// What a fault is to a branch.
 const STATUS: &str = "status";

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::harness::{Answer, Service, Upstream, route, until};
-use crate::lab::get_all;
+use crate::raw_upstreams::get_all;
 
 /// An upstream whose replies take so long as its script says for each request in turn, and then none.
 async fn scripted(script: &'static [(u64, &'static str)]) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Service, Upstream, route, until};
-use crate::lab::{Identity, Raw, get_all};
+use crate::raw_upstreams::{Identity, Raw, get_all};
 
 #[tokio::test]
 async fn three_hundred_gathers_at_once_use_about_as_many_connections_as_streams_make_necessary() {
@@ -106,7 +106,7 @@ mod few_streams {
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
 
-    use crate::lab::Raw;
+    use crate::raw_upstreams::Raw;
 
     pub(super) async fn start() -> Raw {
         Raw::serve(|stream, _| async move {

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use crate::edge_client::tls_within;
 use crate::harness::{Upstream, soon};
-use crate::logged::{Logged, work};
+use crate::log_lines::{Logged, work};
 
 /// Sums up the lines that contain `text` until they tell of `expected`; gives how many lines it took.
 async fn told(logged: &mut Logged, text: &str, expected: u64) -> usize {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::harness::{Service, Upstream, client_builder, route, soon, until};
-use crate::lab::PROTOCOLS;
+use crate::raw_upstreams::PROTOCOLS;
 
 /// A `first` route whose second branch always loses.
 const RACE: &str = "[[routes]]\npath = \"/race\"\npolicy = \"first\"\nbranches = [\

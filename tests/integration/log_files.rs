@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::{Upstream, client, config_text, soon, until};
-use crate::logged::{Logged, assert_members, work};
+use crate::log_lines::{Logged, assert_members, work};
 use crate::programs::{free_port, gatherd, said};
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gatherd::http::Snapshot;
 use gatherd::metrics::Metrics;
 use gatherd::names::Names;
-use gatherd::upstream::{Buffers, Common, Request, Upstream as Called};
+use gatherd::upstream::{Buffers, Request, SharedByUpstreams, Upstream as Called};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -250,7 +250,7 @@ async fn a_name_with_an_underscore_is_called_and_leads_to_redis() {
     assert_eq!(check.code, Some(0), "{check:?}");
     let settings = settings(scene.directory.path(), &text);
     let metrics = Metrics::new();
-    let common = Common {
+    let common = SharedByUpstreams {
         buffers: Buffers::new(1 << 20, metrics.load.clone()),
         names: scene.names.clone(),
         lingering: TaskTracker::new(),

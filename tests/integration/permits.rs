@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::harness::{Answer, Service, Upstream, route, soon, until};
-use crate::lab::{PROTOCOLS, get_all};
+use crate::raw_upstreams::{PROTOCOLS, get_all};
 
 fn is_overloaded(answer: &Answer) {
     assert_eq!(

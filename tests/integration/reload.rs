@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::harness::{Answer, Upstream, client, config_text, route, soon, until};
-use crate::lab::{Identity, Raw};
 use crate::programs::{Running, gatherd};
+use crate::raw_upstreams::{Identity, Raw};
 
 /// A service whose config file is rewritten while it runs.
 struct Rewritten {

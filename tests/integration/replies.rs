@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Answer, Service, route, soon};
-use crate::lab::{Raw, reply, request_head};
+use crate::raw_upstreams::{Raw, reply, request_head};
 
 /// What a connection does behind its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,7 +350,8 @@ async fn an_upstream_that_sends_without_end_holds_up_neither_its_deadline_nor_an
         ) + &good.section("good", "/")
             + &route("/bad", "all", "bad", "calls = 8")
             + &route("/good", "all", "good", "calls = 1");
-        let service = Service::with("worker_threads = 1", crate::logged::UNLIMITED, &config).await;
+        let service =
+            Service::with("worker_threads = 1", crate::log_lines::UNLIMITED, &config).await;
         let begun = Instant::now();
         let (bad, good) = tokio::join!(service.get("/bad?timeout=500"), service.get("/good"));
         assert_eq!(good.status, 200, "{again:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{Service, Upstream, route};
-use crate::lab::{PROTOCOLS, Raw, reply, request_head};
+use crate::raw_upstreams::{PROTOCOLS, Raw, reply, request_head};
 
 /// A server that answers the first `good` requests of all, and ends the connection at every later
 /// one; counts requests.

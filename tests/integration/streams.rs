@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Service, Upstream, route, soon};
-use crate::lab::{Identity, Raw, get_all, reply, request_head};
+use crate::raw_upstreams::{Identity, Raw, get_all, reply, request_head};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -413,7 +413,8 @@ async fn frames_and_interim_replies_without_end_end_the_call_and_nobody_else_wai
         ) + &good.section("good", "/")
             + &route("/bad", "all", "bad", "calls = 4")
             + &route("/good", "all", "good", "calls = 1");
-        let service = Service::with("worker_threads = 1", crate::logged::UNLIMITED, &config).await;
+        let service =
+            Service::with("worker_threads = 1", crate::log_lines::UNLIMITED, &config).await;
         let begun = Instant::now();
         let (bad, good) = tokio::join!(service.get("/bad?timeout=500"), service.get("/good"));
         assert_eq!((bad.status, good.status), (500, 200), "{number}");

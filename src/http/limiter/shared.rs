@@ -3,7 +3,7 @@
 //! It only says what Redis says. Whoever asks decides what to do without it.
 
 mod connection;
-mod keeper;
+mod redis_reconnect;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -12,12 +12,12 @@ use arc_swap::ArcSwapOption;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::connection::{Connection, Connector};
-use self::keeper::Keeper;
+use self::redis_reconnect::RedisReconnect;
 use super::buckets::Verdict;
 use crate::config::{Problem, SharedLimitSettings};
 use crate::metrics::{SharedCheck, SharedLimitMetrics};
 use crate::trust::fingerprint;
-use crate::upstream::Common;
+use crate::upstream::SharedByUpstreams;
 
 pub(super) use self::connection::Quota;
 
@@ -29,7 +29,7 @@ pub(super) struct SharedCount {
     connector: Connector,
     /// None while Redis is away.
     connection: Arc<ArcSwapOption<Connection>>,
-    keeper: OnceLock<AbortOnDropHandle<()>>,
+    reconnect: OnceLock<AbortOnDropHandle<()>>,
     metrics: Arc<SharedLimitMetrics>,
 }
 
@@ -44,14 +44,14 @@ impl SharedCount {
     /// When the certificate authorities cannot be read.
     pub(super) fn new(
         settings: &SharedLimitSettings,
-        common: &Common,
+        common: &SharedByUpstreams,
     ) -> Result<Arc<Self>, Problem> {
         Ok(Arc::new(Self {
             settings: settings.clone(),
             authorities: trusted(settings),
             connector: Connector::new(&settings.redis, common.names.clone())?,
             connection: Arc::default(),
-            keeper: OnceLock::new(),
+            reconnect: OnceLock::new(),
             metrics: common.metrics.shared_limit(),
         }))
     }
@@ -73,14 +73,14 @@ impl SharedCount {
 
     /// Begins to connect, and sees to it from now on. Needs the runtime.
     pub(super) fn start(&self) {
-        self.keeper.get_or_init(|| {
-            let keeper = Keeper {
+        self.reconnect.get_or_init(|| {
+            let reconnect = RedisReconnect {
                 connector: self.connector.clone(),
                 settings: self.settings.clone(),
                 published: self.connection.clone(),
                 metrics: self.metrics.clone(),
             };
-            AbortOnDropHandle::new(tokio::spawn(keeper.keep()))
+            AbortOnDropHandle::new(tokio::spawn(reconnect.keep()))
         });
     }
 

@@ -15,16 +15,16 @@ const BASE: &str = "[server]\nhttps = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"
     [[routes]]\npath = \"/x\"\npolicy = \"all\"\nupstream = \"work\"\n";
 
 /// Limiters with this in `[rate_limit]` and what stands below.
-fn limiters(common: &Common, sections: &str, before: Option<&Limiters>) -> Limiters {
+fn limiters(common: &SharedByUpstreams, sections: &str, before: Option<&Limiters>) -> Limiters {
     let text = format!("{BASE}[rate_limit]\n{sections}");
     let config = parse(Path::new("config.toml"), &text, &Environment::default());
     let settings = config.unwrap_or_else(|told| panic!("{told}")).settings;
     Limiters::new(&settings, common, before).unwrap_or_else(|told| panic!("{told}"))
 }
 
-fn common() -> Common {
+fn common() -> SharedByUpstreams {
     let metrics = Metrics::new();
-    Common {
+    SharedByUpstreams {
         buffers: Buffers::new(1 << 20, metrics.load.clone()),
         names: Names::default(),
         lingering: TaskTracker::new(),

@@ -1,14 +1,14 @@
 //! The status as text, for a terminal. The first lines say whether all is well, and if not, where.
 
+mod figures;
 mod table;
-mod words;
 mod wrap;
 
 use std::fmt::Write;
 
+pub(super) use self::figures::number;
+use self::figures::{age, bytes, instant, milliseconds, plain, share};
 pub(super) use self::table::Table;
-pub(super) use self::words::number;
-use self::words::{age, bytes, instant, milliseconds, plain, share};
 use self::wrap::wrapped;
 use super::{Finding, Health, ResourceStatus, RouteRates, SharedLimitStatus, Status};
 

@@ -15,19 +15,19 @@ use tower::{Layer, Service, ServiceExt};
 pub(super) type Request = Box<axum::extract::Request>;
 
 /// A layer whose services are `function` around what is inside.
-pub(super) fn around<F>(function: F) -> Around<F> {
-    Around { function }
+pub(super) fn layer_fn<F>(function: F) -> LayerFn<F> {
+    LayerFn { function }
 }
 
 /// The layer that [`around`] makes.
 #[derive(Clone)]
-pub(super) struct Around<F> {
+pub(super) struct LayerFn<F> {
     function: F,
 }
 
 /// One service around another.
 #[derive(Clone)]
-pub(super) struct AroundService<F, S> {
+pub(super) struct LayerFnService<F, S> {
     function: F,
     inside: S,
 }
@@ -57,18 +57,18 @@ impl<S: Inside> Next<S> {
     }
 }
 
-impl<F: Clone, S> Layer<S> for Around<F> {
-    type Service = AroundService<F, S>;
+impl<F: Clone, S> Layer<S> for LayerFn<F> {
+    type Service = LayerFnService<F, S>;
 
     fn layer(&self, inside: S) -> Self::Service {
-        AroundService {
+        LayerFnService {
             function: self.function.clone(),
             inside,
         }
     }
 }
 
-impl<F, S, Answer> Service<Request> for AroundService<F, S>
+impl<F, S, Answer> Service<Request> for LayerFnService<F, S>
 where
     F: Fn(Request, Next<S>) -> Answer,
     S: Inside,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{BranchRecord, Gather};
+use super::{BranchNotes, Gather};
 use crate::http::route::Route;
 use crate::http::trace::span_digits;
 
@@ -79,7 +79,7 @@ fn push_number(line: &mut Vec<u8>, before: &str, number: impl Serialize) {
 }
 
 impl Branches<'_> {
-    fn json(&self, index: usize, branch: &BranchRecord, line: &mut Vec<u8>) {
+    fn json(&self, index: usize, branch: &BranchNotes, line: &mut Vec<u8>) {
         let (settings, upstream) = self.1.branch(index);
         let upstream = &upstream.settings().name;
         push(line, r#"{"branch":""#, &settings.name);
@@ -103,7 +103,7 @@ impl Branches<'_> {
     fn text(
         &self,
         index: usize,
-        branch: &BranchRecord,
+        branch: &BranchNotes,
         formatter: &mut fmt::Formatter<'_>,
     ) -> fmt::Result {
         let (settings, upstream) = self.1.branch(index);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::harness::{Answer, Service, Upstream, until};
-use crate::lab::{PROTOCOLS, get_as_written};
+use crate::raw_upstreams::{PROTOCOLS, get_as_written};
 
 async fn service(upstream: &Upstream, http: &str) -> Service {
     let config = upstream.section("echo", "/fault/echo/base/")

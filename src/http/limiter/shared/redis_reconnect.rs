@@ -18,7 +18,7 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 const LOGGED: Duration = Duration::from_secs(10);
 
 /// Sees to the connection that requests use.
-pub(super) struct Keeper {
+pub(super) struct RedisReconnect {
     pub(super) connector: Connector,
     pub(super) settings: SharedLimitSettings,
     /// None while Redis is away.
@@ -26,7 +26,7 @@ pub(super) struct Keeper {
     pub(super) metrics: Arc<SharedLimitMetrics>,
 }
 
-impl Keeper {
+impl RedisReconnect {
     /// Publishes a connection whenever there is one that answers; for ever.
     pub(super) async fn keep(self) {
         let mut attempts = interval(ATTEMPT);

@@ -1,7 +1,7 @@
 //! The access log: one line for each request, written when it is over, however that came about.
 //!
 //! A request is over when the last byte of its answer was handed to the connection, or when the
-//! connection ended first. Which of these, the guard [`Open`] sees by being dropped.
+//! connection ended first. Which of these, the guard [`OpenRequest`] sees by being dropped.
 
 mod line;
 
@@ -36,14 +36,14 @@ const SHOWN: usize = 256;
 
 /// What the handler learns of a request, for its line.
 #[derive(Default)]
-pub(super) struct Record(Mutex<Gather>);
+pub(super) struct RequestNotes(Mutex<Gather>);
 
 /// What became of the gather, if there was one.
 #[derive(Default)]
 struct Gather {
     route: Option<Arc<Route>>,
     deadline: Option<Instant>,
-    branches: Vec<BranchRecord>,
+    branches: Vec<BranchNotes>,
     /// The span of the first branch's call; the others' follow.
     first_span: u64,
     /// Bit by bit, which branches linger; there are at most 64.
@@ -52,14 +52,14 @@ struct Gather {
     cache: Option<&'static str>,
 }
 
-struct BranchRecord {
+struct BranchNotes {
     word: &'static str,
     status: Option<u16>,
     elapsed: Option<Duration>,
     hedged: bool,
 }
 
-impl Record {
+impl RequestNotes {
     /// The gather begins.
     pub(super) fn begin(&self, route: &Arc<Route>, deadline: Instant, first_span: u64) {
         let mut gather = self.0.lock();
@@ -70,7 +70,7 @@ impl Record {
 
     /// The gather is over, or nobody waits for it any more.
     pub(super) fn end<R: AsRef<Reply>>(&self, branches: &[Branch<R, Failure>]) {
-        let records = branches.iter().map(BranchRecord::of);
+        let records = branches.iter().map(BranchNotes::of);
         self.0.lock().branches = records.collect();
     }
 
@@ -85,7 +85,7 @@ impl Record {
     }
 }
 
-impl BranchRecord {
+impl BranchNotes {
     fn of<R: AsRef<Reply>>(branch: &Branch<R, Failure>) -> Self {
         let failure = failure_of(&branch.outcome);
         let (word, status) = match (&branch.outcome, failure) {
@@ -108,7 +108,7 @@ impl BranchRecord {
 }
 
 /// A request that is not over yet; its line is written when this is dropped.
-pub(super) struct Open {
+pub(super) struct OpenRequest {
     context: Arc<Context>,
     method: Method,
     version: Version,
@@ -126,7 +126,7 @@ struct Answer {
     is_whole: bool,
 }
 
-impl Open {
+impl OpenRequest {
     /// A request that has arrived.
     pub(super) fn new<B>(context: &Arc<Context>, request: &Request<B>) -> Self {
         Self {
@@ -145,7 +145,7 @@ impl Open {
             let request_id = self.context.request_id.to_str().unwrap_or_default();
             tracing::error!(request_id, "a request met a bug");
         }
-        let gathers = || self.context.record.0.lock().route.is_some();
+        let gathers = || self.context.notes.0.lock().route.is_some();
         self.answer = Some(Answer {
             status: response.status(),
             outcome: match kind {
@@ -159,7 +159,7 @@ impl Open {
         });
         response.map(|body| {
             let is_whole = body.is_end_stream();
-            let mut body = Leaving { body, open: self };
+            let mut body = LoggedBody { body, open: self };
             body.note(0, is_whole);
             Body::new(body)
         })
@@ -172,7 +172,7 @@ impl Open {
             _ => StatusClass::ClientLeft,
         };
         let snapshot = &self.context.snapshot;
-        let gather = self.context.record.0.lock();
+        let gather = self.context.notes.0.lock();
         let route = gather.route.as_ref();
         let route = route.or_else(|| snapshot.route(&self.path));
         let requests = route.map(|route| &route.metrics.requests);
@@ -189,7 +189,7 @@ impl Open {
 
     fn log(&self, status: u16) {
         let context = &*self.context;
-        let gather = context.record.0.lock();
+        let gather = context.notes.0.lock();
         let path = &*self.path;
         let route = gather.route.as_ref();
         let route = route.or_else(|| context.snapshot.route(path));
@@ -227,7 +227,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         let status = self.answer.as_ref().map(|answer| answer.status.as_u16());
         let status = status.unwrap_or(CLIENT_LEFT);
@@ -244,12 +244,12 @@ fn start(text: &str) -> &str {
 }
 
 /// The body of an answer on its way.
-struct Leaving {
+struct LoggedBody {
     body: Body,
-    open: Open,
+    open: OpenRequest,
 }
 
-impl Leaving {
+impl LoggedBody {
     fn note(&mut self, bytes: usize, is_whole: bool) {
         if let Some(answer) = &mut self.open.answer {
             answer.bytes += bytes as u64;
@@ -258,7 +258,7 @@ impl Leaving {
     }
 }
 
-impl http_body::Body for Leaving {
+impl http_body::Body for LoggedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

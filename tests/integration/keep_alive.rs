@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use crate::harness::{Service, Upstream, route, until};
-use crate::lab::{PROTOCOLS, Raw};
+use crate::raw_upstreams::{PROTOCOLS, Raw};
 
 fn config(upstream: &Upstream, http: &str, more: &str) -> String {
     upstream.section("work", "/")

@@ -27,15 +27,15 @@ pub(super) fn is_hasty(connection: &Refusals) -> bool {
 
 /// Marks a response that cost its client nothing: a refusal, or the answer to one of a flood of probes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Free;
+pub(super) struct CostsNothing;
 
 /// When the next refusal may leave.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RefusalPace {
     next: Mutex<Instant>,
 }
 
-impl Pace {
+impl RefusalPace {
     /// Nobody has been refused yet.
     pub(super) fn new() -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    async fn held(pace: &Pace, connection: &Refusals) -> Duration {
+    async fn held(pace: &RefusalPace, connection: &Refusals) -> Duration {
         let begun = Instant::now();
         pace.hold(connection).await;
         begun.elapsed()
@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_first_refusal_leaves_at_once_and_so_does_one_after_a_second() {
-        let (pace, connection) = (Pace::new(), Refusals::default());
+        let (pace, connection) = (RefusalPace::new(), Refusals::default());
         for _ in 0..1000 {
             pace.turn(Instant::now());
         }
@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn hasty_connections_take_turns_and_none_waits_longer_than_a_second() {
-        let pace = Pace::new();
+        let pace = RefusalPace::new();
         let connections: Vec<_> = (0..10_000).map(|_| Refusals::default()).collect();
         let begun = Instant::now();
         for connection in &connections {
