@@ -101,7 +101,7 @@ pub fn serve(file: &Path) -> Result<(), Problems> {
             }
         }
     });
-    // Whatever still runs is of no use to anybody; a reload that reads files is not waited for.
+    // What still runs is of no use; a reload that reads files is not waited for.
     runtime.shutdown_background();
     Ok(())
 }

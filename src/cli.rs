@@ -62,7 +62,7 @@ pub fn run() -> ExitCode {
     let line = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => {
-            // Help and version are no errors and go to standard output; a closed pipe is nobody's fault.
+            // Help and version are no errors and go to standard output; a closed pipe is no fault.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }

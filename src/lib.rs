@@ -26,7 +26,7 @@
 //! | [`readiness`] | where the process is in its life, and by when a drain must be over | |
 //! | [`frames`] | the frames of HTTP/2, told apart | |
 //! | [`names`] | names to addresses, without the C library | |
-//! | [`trust`] | whom we trust over TLS | config |
+//! | [`trust`]  who is trusted over TLS | | config |
 //! | [`telemetry`] | logs, the admin listener, metrics as text | readiness, config, metrics |
 //! | [`metrics`] | what the process counts: handles and their names | |
 //! | [`mock`] | the stand-in upstream | config |

@@ -1,6 +1,6 @@
 //! What the process counts: cheap counters, gauges and histograms, one value for the whole process.
 //!
-//! Labels are bounded by the configuration. Whoever counts holds its handles, resolved once; counting
+//! Labels are bounded by the configuration. The code that counts holds its handles, resolved once; counting
 //! is a few relaxed atomics and never a look-up. What a name has counted survives reloads, because
 //! the same name gives the same handles. Nothing is read or rendered here: [`crate::telemetry`] does.
 

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::config::{CertificateAuthorities, Problem};
 
 /// The TLS settings of an upstream, or of Redis, with no protocols offered yet. `key` is the table that
-/// says whom to trust.
+/// says which authorities to trust.
 pub(crate) fn client_config(
     key: &str,
     authorities: &CertificateAuthorities,
@@ -39,7 +39,7 @@ fn roots(key: &str, authorities: &CertificateAuthorities) -> Result<RootCertStor
     }
 }
 
-/// The TLS settings towards somebody whom the system's authorities vouch for, or those in a file that
+/// The TLS settings towards a server that the system's authorities vouch for, or those in a file that
 /// the key `key` names.
 pub(crate) fn client_config_with(key: &str, more: Option<&Path>) -> Result<ClientConfig, Problem> {
     let mut roots = system_roots();
@@ -49,8 +49,8 @@ pub(crate) fn client_config_with(key: &str, more: Option<&Path>) -> Result<Clien
     trusting(roots)
 }
 
-/// The TLS settings of a client that speaks no TLS: nobody is trusted, and no file is read.
-pub(crate) fn nobody() -> Result<ClientConfig, Problem> {
+/// The TLS settings of a client that speaks no TLS: no authority is trusted, and no file is read.
+pub(crate) fn no_authority() -> Result<ClientConfig, Problem> {
     trusting(RootCertStore::empty())
 }
 

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::breaker::Breaker;
-pub use self::buffers::{Buffers, Reservation, Share, for_anybody};
+pub use self::buffers::{Buffers, Reservation, Share, for_every_client};
 pub use self::call::{Call, HeldBack, Reply};
 use self::complaints::Complaints;
 use self::connections::Connections;

@@ -77,7 +77,7 @@ impl App {
         beside.abort_all();
         mock_stop.cancel();
         if let Some(mock) = mock {
-            // What it could not say by now is of no use to anybody.
+            // What it could not say by now is of no use.
             let _ = mock.await;
         }
         if let Some(Ok(admin)) = admin {

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What has been heard. Many signals of a kind that nobody has read yet are one.
+/// What has been heard. Several signals of a kind that were not read yet are one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Signals {
     /// The first SIGTERM, SIGINT or SIGQUIT: finish what runs and end.
@@ -25,7 +25,7 @@ pub(super) struct Signals {
     pub(super) reopen: Arc<Notify>,
 }
 
-/// The signals whose default would end the process in a way that nobody wants.
+/// The signals whose default would end the process without a drain.
 struct Heard {
     terminate: Signal,
     interrupt: Signal,

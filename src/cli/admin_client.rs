@@ -43,7 +43,7 @@ enum Failure {
     Status(StatusCode, String),
     /// It is another service of HTTP.
     SomethingElse,
-    /// The same, with an answer that nobody wants to have whole.
+    /// The same, with an answer that is not needed whole.
     TooLarge,
 }
 
@@ -71,7 +71,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// A client for whom `localhost` is `address`: there is no name to look up, and an address with a zone,
+/// A client to which `localhost` is `address`: there is no name to look up, and an address with a zone,
 /// which no URL can hold, is reached too.
 fn client(address: SocketAddr) -> Result<Client, Problem> {
     Client::builder()
@@ -82,7 +82,7 @@ fn client(address: SocketAddr) -> Result<Client, Problem> {
         .read_timeout(TIMEOUT)
         .timeout(WHOLE_TIMEOUT)
         // It is plain HTTP; with nothing said, all authorities of the system would be read.
-        .tls_backend_preconfigured(trust::nobody()?)
+        .tls_backend_preconfigured(trust::no_authority()?)
         .build()
         .map_err(|error| Problem::unavailable("an HTTP client", error))
 }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_listens_the_reason_is_that_of_the_system() {
+    fn where_nothing_listens_the_reason_is_that_of_the_system() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

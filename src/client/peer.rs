@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// The peer of a connection; an extension of each of its requests.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its address: of TCP, or whom its PROXY header names.
+    /// Its address: of TCP, or the source that its PROXY header names.
     pub address: SocketAddr,
     /// When it was refused.
     pub refusals: Arc<Refusals>,

@@ -6,7 +6,7 @@ use ::http::{HeaderMap, HeaderName};
 
 use crate::config::ServerSettings;
 
-/// The header in which proxies write down whom they heard.
+/// The header in which proxies write down their peers.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of the client, as far as `X-Forwarded-For` may be believed.

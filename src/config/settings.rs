@@ -137,7 +137,7 @@ pub enum AllowedOrigins {
 pub struct AdminSettings {
     /// Where it listens, plain HTTP.
     pub listen: SocketAddr,
-    /// Who may connect; empty only when `listen` is loopback, and means anybody there.
+    /// Who may connect; empty only when `listen` is loopback, and means every client there.
     pub allow: Vec<IpNet>,
     /// Where the last hour outlasts a restart: `$STATE_DIRECTORY` (systemd.exec(5), StateDirectory=).
     pub state_directory: Option<PathBuf>,
@@ -399,7 +399,7 @@ pub struct BranchSettings {
 
 impl ServerSettings {
     /// Whether `peer` is a proxy whose forwarding headers are believed: with `trusted_hops`,
-    /// anybody who can connect.
+    /// every peer that can connect.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_hops.is_some() || limits::contain(&self.trusted_proxies, peer)

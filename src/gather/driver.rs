@@ -13,6 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use super::tally::Tally;
 use super::{Completion, Launch, Slow, Verdict};
 
+/// A second attempt that is held back is not asked for again before this has passed.
+const LEAST_PATIENCE: Duration = Duration::from_millis(1);
+
 /// The constant part of a gather, made once for a route.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -57,7 +60,7 @@ pub trait Branches {
     /// Starts a second attempt of a branch whose first is `running`; none when it must be held back.
     fn again(&mut self, branch: usize, running: &Self::Call) -> Option<Self::Call>;
 
-    /// Hears of every branch when the gather is over, or when nobody waits for it any more; what
+    /// Hears of every branch when the gather is over, or when it is not waited for any more; what
     /// still runs then is handed to [`Branches::linger`].
     fn over(&mut self, _branches: &[Branch<Self::Reply, Self::Failure>]) {}
 
@@ -221,13 +224,14 @@ impl<'a, B: Branches> Open<'a, B> {
             if self.plan.slow == Some(Slow::Patience) {
                 let patience = self.running.branches.patience(branch);
                 attempts.slow_at = patience.map(|patience| Instant::now() + patience);
+                attempts.patience = patience.unwrap_or_default();
             }
         }
         self.running.push(branch, Attempt::First, call);
     }
 
     /// Whether the deadline is there, even if its timer was not heard yet: a call begun now would
-    /// serve nobody.
+    /// be of no use.
     fn is_past_deadline(&self) -> bool {
         Instant::now() >= self.deadline
     }
@@ -359,8 +363,9 @@ impl<'a, B: Branches> Open<'a, B> {
         unconstrained(self.running.calls.next()).now_or_never()
     }
 
-    /// Starts what has not started; a branch that is held back waits for a failure of another. Where
-    /// nothing is left to start, each slow branch gets a second attempt. Both only once.
+    /// Starts what has not started, once; a branch that is held back waits for a failure of another. Where
+    /// nothing is left to start, each slow branch gets a second attempt; one that is held back is asked for
+    /// again later.
     fn hedge(&mut self, instant: Instant) {
         let has_waiting = self.has_waiting();
         self.hedge_at = None;
@@ -368,7 +373,7 @@ impl<'a, B: Branches> Open<'a, B> {
             let is_due = self.slow_at(branch).is_some_and(|due| due <= instant);
             // What is started next is the hedge of all that run.
             let runs = self.branches[branch].started.is_some();
-            self.attempts[branch].is_hedged |= is_due || (has_waiting && runs);
+            self.attempts[branch].is_hedged |= has_waiting && runs;
             if is_due && !has_waiting {
                 self.try_again(branch);
             }
@@ -389,9 +394,14 @@ impl<'a, B: Branches> Open<'a, B> {
             && let Some(call) = self.running.again(branch)
         {
             self.attempts[branch].running += 1;
+            self.attempts[branch].is_hedged = true;
             self.attempts[branch].has_second = true;
             self.branches[branch].hedged = true;
             self.running.push(branch, Attempt::Second, call);
+        } else {
+            // Held back: it is asked for again after as long.
+            let patience = self.attempts[branch].patience.max(LEAST_PATIENCE);
+            self.attempts[branch].slow_at = Some(Instant::now() + patience);
         }
     }
 
@@ -413,7 +423,8 @@ impl<'a, B: Branches> Open<'a, B> {
         }
         let slowest = succeeded.map(|it| it.elapsed).max().unwrap_or_default();
         for (branch, attempts) in self.branches.iter().zip(&mut self.attempts) {
-            attempts.slow_at = branch.started.map(|it| it + least.max(2 * slowest));
+            attempts.patience = least.max(2 * slowest);
+            attempts.slow_at = branch.started.map(|it| it + attempts.patience);
         }
     }
 
@@ -470,6 +481,8 @@ impl<R, E> Branch<R, E> {
 struct Attempts {
     /// When it is slow, if that is known.
     slow_at: Option<Instant>,
+    /// How long it may run until then.
+    patience: Duration,
     /// Whether it has had its hedge, or should have: then it is not slow again.
     is_hedged: bool,
     has_second: bool,

@@ -31,7 +31,7 @@ use crate::upstream::{Failure, Reply};
 /// Of a client that left before its answer (as nginx has it); never sent.
 const CLIENT_LEFT: u16 = 499;
 
-/// The most that a line has of a path that no route has, and of a method that nobody knows.
+/// The most that a line has of a path that no route has, and of an unknown method.
 const SHOWN: usize = 256;
 
 /// What the handler learns of a request, for its line.
@@ -68,7 +68,7 @@ impl RequestNotes {
         gather.first_span = first_span;
     }
 
-    /// The gather is over, or nobody waits for it any more.
+    /// The gather is over, or is not waited for any more.
     pub(super) fn end<R: AsRef<Reply>>(&self, branches: &[Branch<R, Failure>]) {
         let records = branches.iter().map(BranchNotes::of);
         self.0.lock().branches = records.collect();

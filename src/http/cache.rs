@@ -136,7 +136,7 @@ impl AnswerCache {
             return (gathering, board.clone(), Source::Joined);
         }
         under_way.retain(|_, it| it.gathering.upgrade().is_some());
-        // Whoever joins while this lasts has a deadline before that.
+        // Every request that may join has a deadline before that.
         let ends_by = Instant::now() + 2 * route.settings.max_timeout;
         let board = Arc::new(Board::new(route.plan.branches.len()));
         let gathering = gathering(route.clone(), calls, ends_by, board.clone());

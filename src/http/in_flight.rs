@@ -3,7 +3,7 @@
 //!
 //! A client may leave its answers lying until `write_timeout`. From few addresses that would be
 //! enough to keep everybody else out, so the last part of each limit is for those who hold little,
-//! and an answer that nobody takes ends as soon as somebody else needs its place or its bytes.
+//! and an answer that is not taken ends as soon as another client needs its place or its bytes.
 
 mod gather;
 mod yielding;
@@ -22,9 +22,9 @@ use super::limiter::{RATELIMIT, RATELIMIT_POLICY, header};
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::client::{ClientKey, Cut};
 use crate::metrics::{Held, Limit};
-use crate::upstream::{Buffers, Share, for_anybody};
+use crate::upstream::{Buffers, Share, for_every_client};
 
-/// Of so many shares of the last part of `max_in_flight`, a client has one: few addresses do not fill
+/// A client has one of this many shares of the last part of `max_in_flight`: few addresses do not fill
 /// it either.
 const SHARES_OF_THE_LAST: usize = 128;
 
@@ -92,7 +92,9 @@ impl InFlight {
         let (places, is_alone) = self.enter_client(newcomer, most.of_client)?;
         let share = places.client.share().map(|share| &**share);
         let most = match share {
-            Some(share) if !is_alone && !is_small(share, most.gathers) => for_anybody(most.gathers),
+            Some(share) if !is_alone && !is_small(share, most.gathers) => {
+                for_every_client(most.gathers)
+            }
             _ => most.gathers,
         };
         loop {
@@ -140,7 +142,7 @@ impl InFlight {
         })
     }
 
-    /// Has an answer that nobody takes give way to somebody of this share; false when there is none.
+    /// Has an answer that is not taken give way to a client of this share; false when there is none.
     fn make_room(&self, short: Short, share: Option<&Share>) -> bool {
         let gathers = share.map_or(0, Share::gathers);
         // What it holds is dropped when the table is not locked any more.
@@ -149,9 +151,9 @@ impl InFlight {
     }
 }
 
-/// Whether it is one of those whom the last part of `max_in_flight` is kept for.
+/// Whether the last part of `max_in_flight` is kept for a client like this.
 fn is_small(share: &Share, most: usize) -> bool {
-    let kept = most - for_anybody(most);
+    let kept = most - for_every_client(most);
     share.gathers() <= (kept / SHARES_OF_THE_LAST).max(1)
 }
 

@@ -73,7 +73,7 @@ pub fn edge(
     })
 }
 
-/// Notes when and from whom the request came, and what it will use to its end.
+/// Notes when the request came, from which client, and what it will use to its end.
 async fn arrive(
     door: Door,
     pace: Arc<RefusalPace>,
@@ -155,7 +155,7 @@ async fn refuse_malformed(request: Request, next: Next<impl Inside>) -> Response
     response
 }
 
-/// A body of unknown length has no business here: whoever sends one tries to hide a request in it.
+/// A body of unknown length is refused: a request may be hidden in it.
 /// CONNECT names no path, and this is no proxy.
 fn check_framing(request: &Request) -> Result<(), ProblemDetails> {
     if request.method() == Method::CONNECT {
@@ -254,7 +254,7 @@ async fn admit(
     let gathers = context.answers == Answers::Routes
         && path == Path::Route
         && matches!(*method, Method::GET | Method::HEAD);
-    // Before a token is taken: whoever finds no place has had nothing for it.
+    // Before a token is taken: a request without a place must not cost one.
     let places = gathers.then(|| context.enter(peer, version)).transpose()?;
     if let Some(limiter) = limiter {
         let refused = |_: &_| metrics.edge.refused(Limit::RequestsPerSecond);

@@ -56,7 +56,7 @@ enum Limit {
 pub(super) enum Path {
     /// A route's: GET and HEAD gather.
     Route,
-    /// Nobody's.
+    /// No client's.
     Unknown,
 }
 
@@ -220,7 +220,7 @@ impl Limiter {
     /// Takes a token of the client that asks.
     ///
     /// # Errors
-    /// 429 with the time after which the same client is admitted; 503 when Redis is away and nobody is
+    /// 429 with the time after which the same client is admitted; 503 when Redis is away and no request is
     /// admitted without it.
     pub(super) async fn admit(&self, client: IpAddr) -> Result<Rate, ProblemDetails> {
         if self.settings.is_exempt(client) {

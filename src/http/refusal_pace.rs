@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::client::Refusals;
 
-/// Whoever was refused so short a time ago was told to wait longer (`retry-after` is a second or
+/// A client that was refused so short a time ago was told to wait longer (`retry-after` is a second or
 /// more).
 const HASTY: Duration = Duration::from_millis(900);
 /// From one refusal of a hasty connection to the next, whosever they are: 2,500 a second, which
@@ -36,7 +36,7 @@ pub(super) struct RefusalPace {
 }
 
 impl RefusalPace {
-    /// Nobody has been refused yet.
+    /// No request has been refused yet.
     pub(super) fn new() -> Self {
         Self {
             next: Mutex::new(Instant::now()),

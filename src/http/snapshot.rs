@@ -141,7 +141,7 @@ impl Snapshot {
         self.routes.at(path).ok().map(|found| found.value)
     }
 
-    /// Says now and then that somebody sends `X-Forwarded-For` who is not believed: an attacker, or
+    /// Says now and then that a peer sends `X-Forwarded-For` that is not believed: an attacker, or
     /// a proxy that is missing in `trusted_proxies`, all of whose clients are one then.
     pub(super) fn warn_of_forwarding(&self, peer: IpAddr) {
         let mut warned = self.warned.lock();

@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Requests by client, in the present period and the one before.
 ///
 /// Space-saving (Metwally, Agrawal and El Abbadi, 2005): a newcomer to a full table takes the place of
-/// the least, and its count as a start. So a count is never too low, and whoever has more than a
+/// the least, and its count as a start. So a count is never too low, and a client with more than a
 /// 128th of all requests is in the table.
 #[derive(Debug)]
 pub struct Busiest {

@@ -35,7 +35,7 @@ pub struct Counts {
     pub reloads: [u64; 2],
     /// CPU seconds of the process.
     pub cpu: f64,
-    /// CPU seconds of the host in all modes, and in which nobody of it worked.
+    /// CPU seconds of the host in all modes, and in which it was idle.
     pub host: HostCpu,
     /// Connections that listeners dropped.
     pub listen_drops: u64,

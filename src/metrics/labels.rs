@@ -61,7 +61,7 @@ words! {
         TimedOut => "timed_out",
         /// Redis answered with an error, or the connection broke.
         Failed => "failed",
-        /// There is no connection, or nobody waits for it any more.
+        /// There is no connection, or it is not waited for any more.
         Away => "away",
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn retain<T: MetricVecBuilder>(
             let labels: HashMap<&str, &str> =
                 labels.map(|label| (label.name(), label.value())).collect();
             if !keep(&labels) {
-                // It was there a moment ago; that nobody has removed it since does not matter.
+                // It was there a moment ago; if it has been removed since, that is as well.
                 let _ = vector.remove(&labels);
             }
         }

@@ -20,9 +20,9 @@ use super::{Held, UpstreamLimits, register, whole};
 pub enum CallState {
     /// It waits for one of `max_calls`.
     Waiting,
-    /// It has its permit, and somebody waits for its reply.
+    /// It has its permit, and its reply is waited for.
     Running,
-    /// It is read to its end, and nobody waits.
+    /// It is read to its end, and its reply is not waited for.
     Lingering,
 }
 
@@ -199,7 +199,7 @@ impl Vectors {
             calls: register::gauges(
                 registry,
                 "gatherd_upstream_calls",
-                "Calls by what they do: waiting for a permit, running, lingering (read to their end for nobody).",
+                "Calls by what they do: waiting for a permit, running, lingering (read to their end, to keep the connection).",
                 &[UPSTREAM, "state"],
             ),
             max_calls: register::gauges(

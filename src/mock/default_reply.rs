@@ -1,4 +1,4 @@
-//! What the mock answers when nobody asked for a fault.
+//! What the mock answers when no fault is asked for.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -12,7 +12,7 @@ pub(super) struct Hosts {
 
 impl Hosts {
     /// What the text says. Lines that begin with no address are skipped, as the C library does: an address
-    /// with a zone (`fe80::1%eth0`) is none, since nobody could connect to it without the zone.
+    /// with a zone (`fe80::1%eth0`) is none, since it cannot be connected to without the zone.
     pub(super) fn parse(text: &[u8]) -> Self {
         let mut hosts = Self::default();
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);

@@ -93,7 +93,7 @@ where
     }
 }
 
-/// Who the other end is: the TCP peer, or whom its PROXY header names.
+/// Who the other end is: the TCP peer, or the source that its PROXY header names.
 async fn identify(
     stream: &mut Admitted,
     proxy_protocol: bool,

@@ -239,7 +239,7 @@ impl Activity {
         times.idle_bytes = times.idle_bytes.saturating_sub(IDLE_OF_A_PIECE);
     }
 
-    /// A response has left, or nobody wants it any more.
+    /// A response has left, or is not wanted any more.
     pub(super) fn end(&self, number: Option<u64>) {
         let mut times = self.times.lock();
         if let Some(number) = number {

@@ -167,7 +167,7 @@ impl Connections {
         &self.metrics
     }
 
-    /// Whether `peer` may say in a PROXY header whom it speaks for.
+    /// Whether the PROXY header of `peer` is believed.
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         self.limits.load().trusts(peer.to_canonical())
     }

@@ -70,7 +70,7 @@ impl Address for Edge {
 }
 
 /// Drops the first packet of a new connection, and nothing else (classic BPF over the TCP header).
-/// What the kernel has answered already completes, so that a closed listener resets nobody. Clients
+/// What the kernel has answered already completes, so that a closed listener resets no connection. Clients
 /// that come later try again by themselves, a second later for the first time.
 const NO_NEWCOMERS: [SockFilter; 5] = [
     // The flags,
@@ -93,7 +93,7 @@ pub struct Socket {
 /// Who has a socket when this process has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    /// Nobody: it is closed.
+    /// No connection: it is closed.
     Process,
     /// A service manager, which keeps it for the successor with everybody who waits.
     Manager,
@@ -125,7 +125,7 @@ impl Gate {
         }
     }
 
-    /// Closes it: a socket of ours when `quiet`, if nobody waits in its queue, and when `over` in any
+    /// Closes it: a socket of ours when `quiet`, if its queue is empty, and when `over` in any
     /// case; another's at once, since who waits there has the successor. Gives whether it is closed.
     pub(super) fn close(&self, quiet: bool, over: bool) -> bool {
         let mut gate = self.0.lock();
@@ -140,7 +140,7 @@ impl Gate {
     }
 }
 
-/// Whether nobody waits to be taken.
+/// Whether its queue is empty.
 fn is_empty(tcp: &TcpListener) -> bool {
     let mut readable = [PollFd::new(tcp, PollFlags::IN)];
     matches!(poll(&mut readable, Some(&Timespec::default())), Ok(0))
@@ -192,7 +192,7 @@ impl AddrListener<Admitted, Edge> for Listener {
         loop {
             let (tcp, peer) = match self.accept().await {
                 Ok(accepted) => accepted,
-                // Somebody who is gone already is no reason to let others wait.
+                // A client that is gone already is no reason to let others wait.
                 Err(error) if is_of_the_peer(&error) => continue,
                 Err(error) => {
                     if is_for_want_of_descriptors(&error) {

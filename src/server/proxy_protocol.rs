@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_named_is_named_however_the_header_is_written() {
+    async fn the_source_is_found_however_the_header_is_written() {
         let ipv4 = [192, 0, 2, 1, 192, 0, 2, 2, 0x12, 0x67, 1, 187];
         let with_values = [ipv4.as_slice(), &[0x05, 0, 2, b'i', b'd', 0x20, 0, 0]].concat();
         let ipv6 = [[0; 15].as_slice(), &[1], &[0; 16], &[0x12, 0x67, 1, 187]].concat();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_not_named_properly_is_nobody() {
+    async fn a_source_that_is_not_written_properly_is_none() {
         let ipv4 = [192, 0, 2, 1, 192, 0, 2, 2, 0x12, 0x67, 1, 187];
         for wrong in [
             b"proxy TCP4 192.0.2.1 192.0.2.2 4711 443\r\n".to_vec(),

@@ -1,4 +1,4 @@
-//! TLS towards clients: which certificate whom is shown, and how it changes while handshakes go on.
+//! TLS towards clients: which certificate a client is shown, and how certificates change while handshakes go on.
 //!
 //! | file | holds |
 //! |---|---|

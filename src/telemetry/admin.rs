@@ -43,7 +43,7 @@ const MAX_STRANGERS: usize = 16;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From accept to the last byte of the response. There is one request a connection, so that
-/// nobody can hold one of the few places for longer, but those who follow events and take them.
+/// no client holds one of the few places for longer, except one that follows events and takes them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head.

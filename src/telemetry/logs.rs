@@ -64,7 +64,7 @@ pub fn init(settings: &LogSettings) -> Result<Logs, Problem> {
         .with(shown(settings.level))
         .with(lines)
         .try_init();
-    // The standard one waits for whoever reads standard error.
+    // The standard one waits for the reader of standard error.
     panic::set_hook(Box::new(tell_panic));
     Ok(Logs { writers, cap })
 }
@@ -110,7 +110,7 @@ impl Logs {
     }
 
     /// Counts lost lines, those left out and panics there from now on; lost are lines when there are too many at
-    /// once, when the disk is full, or when nobody reads.
+    /// once, when the disk is full, or when the pipe is not read.
     pub fn count_in(&self, metrics: &Arc<Metrics>) {
         self.writers
             .iter()
@@ -126,7 +126,7 @@ impl Logs {
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        // Nobody asks once a second any more.
+        // No client asks once a second any more.
         self.tell_left_out();
         let deadline = Instant::now() + FLUSHED;
         // The access file first, since its troubles are told on standard error.

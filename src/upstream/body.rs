@@ -1,4 +1,4 @@
-//! The body of one reply as it comes in: counted, bounded, and discarded once nobody wants it.
+//! The body of one reply as it comes in: counted, bounded, and discarded once it is not wanted.
 
 use std::sync::Arc;
 
@@ -112,7 +112,7 @@ impl ReplyBody {
         Ok(())
     }
 
-    /// Whether its bytes are of use to anybody.
+    /// Whether its bytes are wanted.
     pub(super) fn is_wanted(&self) -> bool {
         !self.is_refused && !self.progress.is_unwanted()
     }

@@ -3,7 +3,7 @@
 //!
 //! A client holds the bytes of its answers for as long as it takes them slowly. So that few clients
 //! do not hold everything, what is left at last is for those who hold little, and answers that
-//! nobody takes give way.
+//! are not taken give way.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,13 +11,13 @@ use std::sync::{Arc, OnceLock};
 
 use crate::metrics::{LoadMetrics, whole};
 
-/// Of so many shares of the last part of `max_buffered`, a client of several gathers has one.
+/// A client with several gathers has one of this many shares of the last part of `max_buffered`.
 const SHARES_OF_THE_LAST: usize = 64;
 
 /// What of a limit of the whole service is there for any client: the last quarter is kept for those who
 /// hold little.
 #[must_use]
-pub fn for_anybody(most: usize) -> usize {
+pub fn for_every_client(most: usize) -> usize {
     most - most / 4
 }
 
@@ -108,7 +108,7 @@ impl Share {
     /// Whether it may hold so many bytes more of what is left at last: a client with one gather may,
     /// which has nothing else to wait for.
     fn is_small(&self, bytes: usize, most: usize) -> bool {
-        let kept = most - for_anybody(most);
+        let kept = most - for_every_client(most);
         self.gathers() < 2 || self.held() + bytes <= kept / SHARES_OF_THE_LAST
     }
 }
@@ -154,7 +154,7 @@ impl Reservation {
     fn fits(&self, bytes: usize) -> bool {
         let whole_of = self.buffers.most;
         let most = match &self.share {
-            Some(share) if !share.is_small(bytes, whole_of) => for_anybody(whole_of),
+            Some(share) if !share.is_small(bytes, whole_of) => for_every_client(whole_of),
             _ => whole_of,
         };
         let grown = |held: usize| held.checked_add(bytes).filter(|held| *held <= most);
@@ -215,7 +215,7 @@ mod tests {
         let mut others = Reservation::new(&buffers, Some(&small));
         assert!(others.grow(10));
         assert!(!others.grow(1));
-        // With a single gather there is nobody to leave it to but others, who come later.
+        // With a single gather, only clients that come later need the rest.
         assert!(!large.leave());
         assert!(slow.grow(10));
         drop(slow);

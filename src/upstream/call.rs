@@ -219,7 +219,7 @@ impl Upstream {
         exchange.finish(&self.connections);
         let (body, reservation) = body.into_parts();
         let body = if progress.is_unwanted() {
-            // Nobody waits for what was discarded, so it is not checked.
+            // What was discarded is not waited for, so it is not checked.
             body
         } else {
             let invalid = || Broken::new(Kind::InvalidBody, "the body is not one JSON document");

@@ -32,7 +32,7 @@ struct Line(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// None while anybody waits.
+    /// None while a call waits.
     free: usize,
     /// Calls of clients with few gathers. Those that wait no more are skipped.
     few: VecDeque<Sender<()>>,
@@ -85,7 +85,7 @@ impl Permits {
         let mut waiting = Waiting::new(&self.line, has_many);
         match timeout(self.max_wait, &mut waiting.turn).await {
             Ok(Ok(())) => Ok(Permit(self.line.clone())),
-            // Nobody in line is forgotten, so the other case is the time that is over.
+            // No place in line is forgotten, so the other case is that the time is over.
             _ => Err(Failure::of(Kind::Overloaded)),
         }
     }

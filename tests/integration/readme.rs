@@ -1,4 +1,5 @@
-//! The README stays true: its whole configs are valid, and its reference names every key and default.
+//! README and docs stay true: their whole configs are valid, the reference names every key and default, and
+//! links lead somewhere.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,8 +15,91 @@ const WHOLE_CONFIG: &str = "```toml config.toml\n";
 /// Rows of the reference: a key, and the default that its row shows.
 type Rows = BTreeMap<String, Option<Value>>;
 
+/// The pages, the README first, then those of the book in its order.
+fn pages() -> Vec<(String, String)> {
+    let read =
+        |path: &str| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let summary = read("docs/SUMMARY.md");
+    let names = summary
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let docs = names.map(|name| format!("docs/{name}"));
+    let paths = std::iter::once("README.md".to_owned()).chain(docs);
+    paths.map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// All of them as one text.
 fn readme() -> String {
-    fs::read_to_string("README.md").expect("README.md")
+    let texts: Vec<_> = pages().into_iter().map(|(_, text)| text).collect();
+    texts.join("\n")
+}
+
+/// The anchors of a page's headings, as forges make them.
+fn anchors(text: &str) -> Vec<String> {
+    let mut is_code = false;
+    let headings = text.lines().filter_map(|line| {
+        is_code ^= line.starts_with("```");
+        let heading = line.trim_start_matches('#');
+        let is_heading = !is_code && heading.starts_with(' ') && heading.len() < line.len();
+        is_heading.then(|| heading.trim().to_lowercase())
+    });
+    let keep = |it: char| it.is_alphanumeric() || it == '-' || it == '_' || it == ' ';
+    headings
+        .map(|heading| heading.chars().filter(|it| keep(*it)).collect::<String>())
+        .map(|heading| heading.replace(' ', "-"))
+        .collect()
+}
+
+#[test]
+fn every_link_of_readme_and_docs_leads_somewhere() {
+    let mut links = 0;
+    for (page, text) in pages() {
+        let directory = Path::new(&page).parent().expect("a page has a directory");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            links += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => Path::new(&page).to_path_buf(),
+                path => directory.join(path),
+            };
+            assert!(target.exists(), "{page}: {link}");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).expect("a page");
+                assert!(
+                    anchors(&text).iter().any(|it| it == anchor),
+                    "{page}: {link}"
+                );
+            }
+        }
+    }
+    assert!(links > 30, "{links}");
+}
+
+#[test]
+fn the_readme_is_short_and_the_summary_has_every_page() {
+    let readme = fs::read_to_string("README.md").expect("README.md");
+    assert!(readme.lines().count() <= 220, "{}", readme.lines().count());
+    let pages: Vec<String> = pages().into_iter().map(|(page, _)| page).collect();
+    for entry in fs::read_dir("docs").expect("docs") {
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("a name");
+        let is_page = name.ends_with(".md") && name != "SUMMARY.md";
+        assert!(
+            !is_page || pages.contains(&format!("docs/{name}")),
+            "{name}"
+        );
+    }
 }
 
 fn whole_configs(readme: &str) -> Vec<&str> {

@@ -35,7 +35,7 @@ pub(super) fn of_route(
     let Some(own) = own else {
         return RouteRateLimit::Shared;
     };
-    // Whoever writes a table for one route means it, even where the others are not limited.
+    // A table of one route is meant, even where other routes are not limited.
     if !own.enabled.unwrap_or(true) {
         return RouteRateLimit::Off;
     }

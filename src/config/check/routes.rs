@@ -262,7 +262,7 @@ fn target(
     parameters: Option<&[&str]>,
     report: &mut Report<'_>,
 ) -> Option<Target> {
-    // Without the route's path, nobody knows which parameters there are.
+    // Without the route's path, its parameters are not known.
     let (upstream, parameters) = (upstream?, parameters?);
     let template = raw.target.as_deref();
     match Target::parse(upstream.url(), template, parameters) {

@@ -59,7 +59,7 @@ pub(super) fn server(raw: &raw::Server, report: &mut Report<'_>) -> ServerSettin
     }
 }
 
-/// It may be made later, by whoever fills it; but plain HTTP must be there to answer.
+/// It may be made later, by the program that fills it; but plain HTTP must be there to answer.
 fn webroot(raw: &raw::Server, report: &mut Report<'_>) -> Option<Arc<Path>> {
     let said = raw.acme_webroot.as_ref()?;
     let key = Key::of("server");
@@ -86,7 +86,7 @@ fn check_drain(raw: &raw::Server, report: &mut Report<'_>) {
     }
 }
 
-/// Whom to believe about clients must be said in one way, and cannot be everybody.
+/// The proxies that are believed are said in one way, and cannot be every address.
 fn check_proxies(raw: &raw::Server, report: &mut Report<'_>) {
     let key = Key::of("server");
     let proxies = key.name("trusted_proxies");

@@ -51,7 +51,7 @@ pub(in crate::config) struct Pair {
 pub(in crate::config) struct Acme {
     /// Required. DNS names of the certificate, at least one; no wildcards.
     pub(in crate::config) domains: Vec<String>,
-    /// Whom the authority may write to, such as "mailto:admin@example.com".
+    /// Where the authority may write to, such as "mailto:admin@example.com".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) contact: Option<String>,
     /// URL of the authority's directory, https. Its terms of service are agreed to.

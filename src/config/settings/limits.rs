@@ -1,4 +1,4 @@
-//! Whom the service serves, and how much of it one client gets.
+//! Which clients the service serves, and how much of it one client gets.
 
 use std::net::IpAddr;
 

@@ -19,7 +19,7 @@ pub struct SharedLimitSettings {
     pub on_error: WithoutRedis,
 }
 
-/// Where Redis is, and as whom to log in there.
+/// Where Redis is, and the user to log in as.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSettings {
     /// A name or a literal address, without brackets.
@@ -41,9 +41,9 @@ pub struct RedisSettings {
 pub enum WithoutRedis {
     /// The limiter of this host.
     Local,
-    /// Nobody: it is admitted.
+    /// The request is admitted.
     Allow,
-    /// Nobody: it is refused.
+    /// The request is refused.
     Deny,
 }
 

@@ -23,7 +23,7 @@ pub struct TlsSettings {
 /// other certificate has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
-    /// Files that somebody else keeps.
+    /// Files that others keep.
     Files(PairFiles),
     /// An authority, which is asked for it.
     Acme(AcmeSettings),
@@ -34,7 +34,7 @@ pub enum CertificateSource {
 pub struct AcmeSettings {
     /// DNS names, lower case; at least one, no wildcards.
     pub domains: Vec<String>,
-    /// A URL whom the authority may write to.
+    /// Where the authority may write to, as a URL.
     pub contact: Option<String>,
     /// Its directory; https.
     pub directory: Url,

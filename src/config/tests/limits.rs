@@ -1,4 +1,4 @@
-//! Limits and whom to believe: what follows from what is said.
+//! Limits, and which proxies are believed: what follows from what is said.
 
 use super::{BASE, keys, read, route, with};
 use crate::config::{
@@ -114,7 +114,7 @@ fn each_of_several_hosts_has_its_part_of_the_quota() {
     assert_eq!(
         part("burst = 2\ninstances = 5"),
         (10.0, 1),
-        "nobody is shut out"
+        "no client is shut out"
     );
 }
 

@@ -53,7 +53,7 @@ pub(in crate::http) enum Holding {
     Shared { _reply: Arc<Reply> },
 }
 
-/// An answer was taken back, since nobody took it and others needed its place.
+/// An answer was taken back: its client did not take it, and others needed its place.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct GaveWay;
 
@@ -131,7 +131,7 @@ impl Gather {
         self.share.as_deref()
     }
 
-    /// Gives up its place, its bytes, and the connection if nobody else has answers there.
+    /// Gives up its place, its bytes, and the connection if no other client has answers there.
     pub(super) fn give_way(&self) {
         let state = std::mem::take(&mut *self.state.lock());
         drop(state);

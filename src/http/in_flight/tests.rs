@@ -119,7 +119,7 @@ async fn a_client_that_is_alone_may_have_all_and_one_of_several_leaves_the_last_
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_an_answer_that_nobody_takes_for_a_second_gives_way() {
+async fn only_an_answer_that_is_not_taken_for_a_second_gives_way() {
     let most = Most {
         gathers: 3,
         of_client: 9,
@@ -146,7 +146,7 @@ async fn only_an_answer_that_nobody_takes_for_a_second_gives_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_holds_most_gives_way_first_and_nobody_to_a_client_of_more() {
+async fn the_client_that_holds_most_gives_way_first_and_none_to_a_client_of_more() {
     let most = Most {
         gathers: 6,
         of_client: 9,

@@ -1,4 +1,4 @@
-//! Which answers give way: those that nobody takes, of the client that holds most, the longest
+//! Which answers give way: those that are not taken, of the client that holds most, the longest
 //! untaken first.
 
 use std::cmp::Reverse;
@@ -60,7 +60,7 @@ impl Gathers {
         self.open.remove(&number);
     }
 
-    /// The next answer that gives way to a client of so many gathers: none of a client of fewer.
+    /// The next answer that gives way to a client with this number of gathers: none of a client with fewer.
     pub(super) fn next_to_yield(&mut self, short: Short, gathers: usize) -> Option<Arc<Gather>> {
         let picked = match short {
             Short::Places => &mut self.places,

@@ -1,4 +1,4 @@
-//! Who was refused, and until when, so that a flood is answered here and asks nobody.
+//! Which clients were refused, and until when, so that a flood is answered here without asking Redis.
 
 use std::collections::HashMap;
 use std::hash::Hash;

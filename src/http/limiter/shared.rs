@@ -1,6 +1,6 @@
 //! The count that all hosts share, in Redis or Valkey; with it, they admit together what one would.
 //!
-//! It only says what Redis says. Whoever asks decides what to do without it.
+//! It says what Redis says. The caller decides what to do without it.
 
 mod connection;
 mod redis_reconnect;

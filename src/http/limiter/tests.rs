@@ -1,4 +1,4 @@
-//! What a reload keeps, and what is counted, of a shared limit whose Redis nobody starts.
+//! What a reload keeps, and what is counted, of a shared limit whose Redis is not there.
 
 use std::path::Path;
 

@@ -17,7 +17,7 @@ pub(super) struct Room {
 
 /// Keys seen in this period and in the one before.
 ///
-/// A bucket that was left alone for a period is full, so whoever was not seen for one has nothing
+/// A bucket that was left alone for a period is full, so a client that was not seen for one has nothing
 /// that is worth remembering. Keys are kept as 64-bit hashes, seeded for this process: a few bytes for
 /// each, and two keys of one hash merely share a place.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_gone_is_forgotten_within_two_periods() {
+    fn a_client_that_is_gone_is_forgotten_within_two_periods() {
         let tracked = Tracked::new(Duration::ZERO, Arc::default());
         for key in 0..1000 {
             assert!(tracked.admit(key, 1000));

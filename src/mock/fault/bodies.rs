@@ -43,7 +43,7 @@ pub(super) fn sized(size: u64, framing: Framing) -> Reply {
     reply
 }
 
-/// What is not one JSON document that anybody should accept.
+/// What is not one JSON document.
 pub(super) fn broken_json(which: &str) -> Option<Bytes> {
     Some(match which.split_once('/').unwrap_or((which, "")) {
         ("bad", "") => Bytes::from_static(br#"{"time": "#),

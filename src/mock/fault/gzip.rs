@@ -10,7 +10,7 @@ const MATCHES: u32 = 40_642;
 /// Zeros it unpacks to: one, and the matches that repeat it.
 const UNPACKED: u32 = 1 + 258 * MATCHES;
 
-/// CRC-32 of so many zeros.
+/// CRC-32 of `length` zeros.
 const CHECKSUM: u32 = 0xca5a_1ab7;
 
 /// A gzip file (RFC 1952) of 10 MiB of zeros.

@@ -87,7 +87,7 @@ impl Keeper {
             tracing::info!(acme.directory = %directory, "got a certificate");
             return;
         };
-        // What nobody has counted may be tried again soon.
+        // What the authority has not counted may be tried again soon.
         let uncounted = matches!(failure, Failure::Unreachable(_));
         let failed = if uncounted {
             failed.soon(now())

@@ -12,7 +12,7 @@ use super::pair::Pair;
 /// The certificates of one configuration.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    /// For clients that name nobody, or somebody unknown.
+    /// For clients that name no host, or an unknown one.
     default: Arc<CertifiedKey>,
     /// By lower-case name or wildcard; several where pairs of different kinds have the same name.
     named: HashMap<String, Vec<Arc<CertifiedKey>>>,

@@ -23,7 +23,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions of nobody yet.
+    /// No sessions yet.
     pub(super) fn new() -> Result<Self, Error> {
         Ok(Self {
             tickets: aws_lc_rs::Ticketer::new()?,

@@ -1,4 +1,4 @@
-//! What a certificate says: for whom it is, and from when until when.
+//! What a certificate says: its names, and from when until when it is valid.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

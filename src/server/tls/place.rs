@@ -99,7 +99,7 @@ impl Kept for Place {
             content(Part::PrivateKey),
             provider,
         )?;
-        // The first pair is shown to whoever asks for no other.
+        // The first pair is shown to clients that ask for no other.
         if self.table.starts_with("tls.sni") && pair.leaf.names.is_empty() {
             let reason = "is for no DNS name, so that no client can ask for it".to_owned();
             return Err(vec![Part::Certificate.flaw(reason)]);

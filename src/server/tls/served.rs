@@ -23,7 +23,7 @@ pub(super) struct Served {
     pub(super) pairs: Pairs,
     pub(super) clients: Option<Watched<ClientPlace>>,
     pub(super) sessions: Sessions,
-    /// Who gets the pair for everybody, if anybody does.
+    /// The names for which a pair stands in for all, if one does.
     pub(super) acme: Option<AcmeSettings>,
 }
 

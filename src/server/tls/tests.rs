@@ -69,7 +69,7 @@ fn load(settings: &TlsSettings) -> Result<Tls, Problems> {
     Tls::load(settings, Names::default(), Metrics::new())
 }
 
-/// A client that trusts nobody but `roots`.
+/// A client that trusts `roots` only.
 struct Client(TlsConnector);
 
 impl Client {
@@ -303,7 +303,7 @@ fn a_chain_that_clients_may_refuse_is_complained_of() {
     };
     let names = ["a.example"];
     let [good, _] = p256(&names, 0);
-    // All of them are signed by whoever is called "rcgen self signed cert".
+    // All of them are signed by the same name, "rcgen self signed cert".
     assert_eq!(complaint(&[&good]), None);
     assert_eq!(complaint(&[&good, &good]), None);
     let mut params = CertificateParams::new(["b.example".to_owned()]).unwrap();

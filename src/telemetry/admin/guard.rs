@@ -25,7 +25,7 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    /// Loopback is always welcome, and everybody when nobody is listed.
+    /// Loopback is always allowed, and every address when no network is listed.
     pub(super) fn of(address: IpAddr, allow: &[IpNet]) -> Self {
         let address = address.to_canonical();
         let listed = allow.is_empty() || allow.iter().any(|net| net.contains(&address));
@@ -37,7 +37,7 @@ impl Peer {
     }
 }
 
-/// Refuses strangers; whom nobody has vouched for is one.
+/// Refuses clients that are not allowed; one of unknown address is not.
 pub(super) async fn check_peer(request: Request, next: Next) -> Response {
     match request.extensions().get() {
         Some(Peer::Welcome) => next.run(request).await,

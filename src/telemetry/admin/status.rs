@@ -34,7 +34,7 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// Nobody follows yet.
+    /// No client follows yet.
     pub(super) fn new(feed: Arc<Feed>) -> Self {
         Self {
             feed,

@@ -55,7 +55,7 @@ async fn it_is_alive_from_the_start_and_ready_when_told() {
 }
 
 #[tokio::test]
-async fn whatever_else_is_asked_is_a_problem_that_nobody_caches() {
+async fn whatever_else_is_asked_is_a_problem_that_is_not_cached() {
     let readiness = Readiness::new();
     let post = Request::post("/livez")
         .header("host", "[::1]:9180")

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 /// The permissions of a file that is made here: for the service and its group to read.
 const MODE: u32 = 0o640;
-/// How long it waits for a full pipe that somebody made non-blocking.
+/// How long it waits for a full pipe that another process made non-blocking.
 const FULL_PIPE: Duration = Duration::from_millis(10);
 
 /// One place for lines. Writing to it may block, so that it belongs to a thread of its own.
@@ -33,7 +33,7 @@ pub(super) struct Failed {
 }
 
 impl Output {
-    /// Standard error, by a descriptor of its own: nobody who prints there waits for this one.
+    /// Standard error, by a descriptor of its own: other output does not wait for this one.
     ///
     /// # Errors
     /// When there are no descriptors left.
@@ -130,15 +130,15 @@ fn write_all(to: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, usize)
 /// Opens a file to write at its end.
 ///
 /// # Errors
-/// When it is a directory, or of somebody else, or cannot be made.
+/// When it is a directory, or of another user, or cannot be made.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    // A pipe that nobody reads must not hold up the start.
+    // A pipe that is not read must not hold up the start.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.append(true).custom_flags(flags).mode(MODE);
     match options.clone().create_new(true).open(path) {
         Ok(file) => {
-            // Whatever the mask of the process is: it is for files that nobody was meant to read.
+            // Whatever the mask of the process is: it is for files that others were not meant to read.
             file.set_permissions(Permissions::from_mode(MODE))?;
             Ok(file)
         }

@@ -264,7 +264,7 @@ impl Write for Blocked {
 }
 
 #[test]
-fn an_output_that_nobody_reads_costs_lines_and_never_the_time_of_who_logs() {
+fn an_output_that_is_not_read_costs_lines_and_never_the_time_of_the_service() {
     let (unblock, blocked) = std::sync::mpsc::channel();
     let page = Page::default();
     let (writer, lost) = counted(Blocked(blocked, page.clone()));

@@ -1,4 +1,4 @@
-//! A bounded queue of lines, and the thread that writes them: whoever logs never waits for a disk,
+//! A bounded queue of lines, and the thread that writes them: the service never waits for a disk,
 //! a pipe or a journal.
 //!
 //! Not `tracing-appender`: it wakes its thread and writes once for each line, which on one core costs
@@ -198,7 +198,7 @@ impl Job {
         self.queue.lost.load(Ordering::Relaxed) - self.told
     }
 
-    /// Says once that writing fails; of standard error itself, nobody hears it.
+    /// Says once that writing fails; of standard error itself, that is lost.
     fn tell_failure(&mut self, failed: &Failed) {
         self.queue.lose(failed.lost);
         if !mem::replace(&mut self.is_failing, true) {

@@ -43,7 +43,7 @@ pub enum Health {
     /// As it should be.
     #[default]
     Well,
-    /// It works, and somebody should look.
+    /// It works, and an operator should look.
     Warning,
     /// Clients get errors, or soon will.
     Trouble,
@@ -160,11 +160,11 @@ pub struct UpstreamStatus {
     pub addresses: Vec<String>,
     /// How long its names have stood for them.
     pub addresses_age_seconds: Option<f64>,
-    /// Calls for whose reply somebody waits.
+    /// Calls whose reply is waited for.
     pub running: i64,
     /// Branches that wait for a call.
     pub waiting: i64,
-    /// Calls read to their end for nobody.
+    /// Calls read to their end, whose reply is not waited for.
     pub lingering: i64,
     /// Calls that may run or linger at once.
     pub max_calls: i64,

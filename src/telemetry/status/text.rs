@@ -251,7 +251,7 @@ fn refusals(status: &Status) -> String {
         table.row(&plain(&limit.limit), cells);
     }
     if table.is_empty() {
-        return "no limit has refused anybody since the start\n".to_owned();
+        return "no limit has refused a request since the start\n".to_owned();
     }
     table.text()
 }

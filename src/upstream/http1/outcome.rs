@@ -20,7 +20,7 @@ pub(in crate::upstream) enum Outcome {
     Broken(Kind),
 }
 
-/// A body of up to 1 MiB that somebody waits for.
+/// A body of up to 1 MiB that is waited for.
 fn body() -> ReplyBody {
     static SHARED: LazyLock<(Arc<Buffers>, Arc<UpstreamMetrics>)> = LazyLock::new(|| {
         let metrics = Metrics::new();

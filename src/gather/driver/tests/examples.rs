@@ -327,3 +327,14 @@ fn a_branch_is_slow_when_it_takes_twice_as_long_as_most_of_its_siblings() {
     let is_again = |(_, event): &(u64, Event)| matches!(event, Event::Again(_));
     assert!(!played.log.events().iter().any(is_again));
 }
+
+#[test]
+fn a_second_attempt_that_is_held_back_is_asked_for_again() {
+    let played = Scene::new(Policy::All, 100, &[held_back(reply(70))])
+        .hedged_after(20)
+        .play();
+    assert_eq!((played.verdict, played.ended), (Verdict::Met, 70));
+    let held = |(moment, event)| (event == Event::HeldBack(0)).then_some(moment);
+    let held: Vec<u64> = played.log.events().into_iter().filter_map(held).collect();
+    assert_eq!(held, [20, 40, 60]);
+}

@@ -69,7 +69,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn start_next(&mut self) {
-        // At the deadline the gather is over: a call begun then would serve nobody.
+        // At the deadline the gather is over: a call begun then would be of no use.
         let next = self.fates.iter().position(|fate| fate.started.is_none());
         if let Some(branch) = next.filter(|_| self.now < self.scene.deadline) {
             self.fates[branch].started = Some(self.now);

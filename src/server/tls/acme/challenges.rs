@@ -25,7 +25,7 @@ pub(in crate::server::tls) struct Challenges {
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Challenges {
-    /// Whether nobody waits for any.
+    /// Whether no challenge is waited for.
     pub(in crate::server::tls) fn is_empty(&self) -> bool {
         self.answers.lock().is_empty()
     }
@@ -52,7 +52,7 @@ impl Challenges {
         Ok(())
     }
 
-    /// Nobody waits any more.
+    /// The challenge is not waited for any more.
     pub(in crate::server::tls) fn clear(&self) {
         self.answers.lock().clear();
     }

@@ -22,7 +22,7 @@ const LARGEST: usize = 1 << 20;
 pub(super) struct Client(reqwest::Client);
 
 impl Client {
-    /// One that trusts whom the settings say.
+    /// One that trusts the authorities of the settings.
     pub(super) fn new(settings: &AcmeSettings, names: &Names) -> Result<Self, Problem> {
         let tls = client_config_with("tls.acme.ca", settings.ca.as_deref())?;
         reqwest::Client::builder()

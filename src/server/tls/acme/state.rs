@@ -29,7 +29,7 @@ pub(in crate::server::tls) struct State {
 /// When the authority may be asked again, and how often it has failed until then.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Backoff {
-    /// Whom the failures are about: others are asked for at once.
+    /// The names that failed: others are asked for at once.
     domains: Vec<String>,
     failures: u32,
     /// Seconds since 1970.
@@ -139,7 +139,7 @@ impl Backoff {
         }
     }
 
-    /// The same failure, which nobody has counted.
+    /// The same failure, which the authority has not counted.
     pub(super) fn soon(self, now: i64) -> Self {
         let until = now + doubled(FIRST_UNREACHED, self.failures);
         Self { until, ..self }

@@ -75,7 +75,7 @@ function make(tag, attributes, ...children) {
   return made;
 }
 
-/** Sets text only where it is new, so that selections live and nobody is told twice. */
+/** Sets text only where it is new, so that selections live and screen readers say it once. */
 function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -99,7 +99,7 @@ function figures({ routes, refusals, load, resources }) {
     ["Good share", percent(good + bad > 0 ? good / (good + bad) : null), unhappy.join(", ") || "no errors"],
     ["p99, slowest route", duration(timed?.minute.p99_ms), timed ? `of ${duration(timed.deadline_ms)}: ${timed.route}` : "no requests"],
     ["In flight", number(load.in_flight), `of ${number(load.max_in_flight)}`],
-    ["Refused", per(refused), refused > 0 ? "see the limits below" : "nobody"],
+    ["Refused", per(refused), refused > 0 ? "see the limits below" : "none"],
     ["CPU of a core", percent(resources.cpu), `event loop late by ${duration(resources.loop_lag_ms)}`],
   ];
   byId("figures").replaceChildren(...rows.map(([term, value, small]) =>
@@ -199,8 +199,8 @@ function refusals({ refusals }) {
   const some = refusals.filter((limit) => limit.total > 0).sort((a, b) => b.minute - a.minute || b.total - a.total);
   const none = refusals.filter((limit) => limit.total === 0).map((limit) => limit.limit);
   const rows = some.map((limit) => [flag(`limit ${limit.limit}`), [code(limit.limit)], number(limit.minute), number(limit.five_minutes), number(limit.total)]);
-  table("refusals", [["Limit"], ["/s, 1 min"], ["5 min"], ["Total"]], rows, "No limit has refused anybody.");
-  say(byId("quiet-limits"), some.length && none.length ? `Nobody was refused by ${none.join(", ")}.` : "");
+  table("refusals", [["Limit"], ["/s, 1 min"], ["5 min"], ["Total"]], rows, "No limit has refused a request.");
+  say(byId("quiet-limits"), some.length && none.length ? `No refusals by ${none.join(", ")}.` : "");
 }
 
 function sharedLimit({ shared_limit: shared }) {
@@ -212,7 +212,7 @@ function sharedLimit({ shared_limit: shared }) {
 
 function clients({ clients }) {
   const rows = clients.map((client) => [null, [code(client.client)], number(client.requests)]);
-  table("clients", [["Client"], ["Requests /s"]], rows, "Nobody asked in the last two minutes.");
+  table("clients", [["Client"], ["Requests /s"]], rows, "No requests in the last two minutes.");
 }
 
 /** Shows a status everywhere. */

@@ -1,6 +1,6 @@
 //! Lines that a terminal shows whole.
 
-/// Columns of a terminal that nobody has made wider.
+/// Columns of a terminal as it usually opens.
 pub(super) const COLUMNS: usize = 80;
 /// What the rest of a sentence begins with.
 const INDENT: &str = "    ";

@@ -234,7 +234,7 @@ fn clients_that_do_not_wait_for_the_answer_are_a_sign() {
         "100.0 % of its clients left before the answer (10.0 a second in the last minute)"
     );
     assert!(found.iter().all(|it| it.health == Health::Trouble));
-    // Some always leave, and the slower of two upstreams is not to blame when nobody does.
+    // Some always leave, and the slower of two upstreams is not to blame when none does.
     status.routes = vec![leaving(0.4, 10.0)];
     assert_eq!(all(&status), []);
     status.routes = vec![leaving(1.0, 10.0)];

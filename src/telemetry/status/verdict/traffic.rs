@@ -19,7 +19,7 @@ const LEFT: Shares = Shares {
 };
 /// A p99 from this part of the deadline on is close to it.
 const SLOW: f64 = 0.8;
-/// Limits of the whole service: whoever is refused by them has done nothing wrong.
+/// Limits of the whole service: a client that they refuse has done nothing wrong.
 const OURS: [&str; 4] = [
     "max_connections",
     "max_in_flight",
@@ -59,7 +59,7 @@ fn part(of: f64, whole: f64) -> f64 {
     if whole > 0.0 { of / whole } else { 0.0 }
 }
 
-/// Added to what the last minute was, so that nobody mends what is mended.
+/// Added to what the last minute was, so that what is mended is not mended again.
 fn over(is_over: bool) -> &'static str {
     if is_over {
         ", none in the last ten seconds"
@@ -179,7 +179,7 @@ pub(super) fn refusals(status: &Status, seconds: f64, found: &mut Vec<Finding>) 
         let (limit, rate) = (refusal.limit.as_str(), refusal.minute);
         let subject = format!("limit {limit}");
         if OURS.contains(&limit) && rate > 0.0 {
-            let text = format!("refuses {rate:.1} a second, whoever asks (last minute)");
+            let text = format!("refuses {rate:.1} requests a second, of any client (last minute)");
             found.push(trouble(subject, text));
             continue;
         }

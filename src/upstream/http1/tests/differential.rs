@@ -139,7 +139,7 @@ fn may_differ(bytes: &[u8]) -> bool {
     let has_other_version = versions.clone().any(|minor| (b'2'..=b'9').contains(minor))
         || (versions.clone().any(|minor| *minor == b'0') && text.contains("transfer-encoding"));
     // Codings other than chunked are refused, `chunked,` is chunked (RFC 9110 section 5.6.1.2); hyper reads
-    // both until the connection closes. Twice chunked is no coding that anybody asked for.
+    // both until the connection closes. Twice chunked is no coding that was asked for.
     let codings = text.match_indices("transfer-encoding:").map(|(at, name)| {
         let rest = &text[at + name.len()..];
         rest.lines().next().unwrap_or_default().trim().to_owned()
