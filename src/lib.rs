@@ -22,12 +22,14 @@
 //! | [`upstream`] | connections of each upstream, permits, one call | frames, names, trust, config, metrics |
 //! | [`client`] | who the client is | config |
 //! | [`config`] | `config.toml`, from text to settings that cannot be invalid | gather |
-//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, frames, names, trust, config, metrics |
+//! | [`server`] | listeners, TLS, drain; generic over a tower service | client, files, frames, names, trust, config, metrics |
 //! | [`readiness`] | where the process is in its life, and by when a drain must be over | |
 //! | [`frames`] | the frames of HTTP/2, told apart | |
+//! | [`files`] | writes private files whole | |
+//! | [`throttle`] | at most once in a period | |
 //! | [`names`] | names to addresses, without the C library | |
 //! | [`trust`]  who is trusted over TLS | | config |
-//! | [`telemetry`] | logs, the admin listener, metrics as text | readiness, config, metrics |
+//! | [`telemetry`] | logs, the admin listener, metrics as text | files, throttle, readiness, config, metrics |
 //! | [`metrics`] | what the process counts: handles and their names | |
 //! | [`mock`] | the stand-in upstream | config |
 //! | [`cli`] | the command line, called by `main` | mock, config, gather, http, app, telemetry, trust |
@@ -38,6 +40,7 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod files;
 pub mod frames;
 pub mod gather;
 pub mod http;
@@ -47,5 +50,6 @@ pub mod names;
 pub mod readiness;
 pub mod server;
 pub mod telemetry;
+pub mod throttle;
 pub mod trust;
 pub mod upstream;

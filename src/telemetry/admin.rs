@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::Extension;
@@ -32,6 +32,7 @@ use super::status::{Feed, LastStop, Timeline, Watch};
 use crate::config::AdminSettings;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::throttle::Throttle;
 
 /// Connections at once of peers who may ask.
 const MAX_CONNECTIONS: usize = 48;
@@ -188,13 +189,12 @@ struct Acceptor {
 
 impl Acceptor {
     async fn accept_for_ever(&self, listener: &TcpListener) -> Infallible {
-        let mut logged: Option<Instant> = None;
+        let told = Throttle::new(ACCEPT_ERRORS_LOGGED);
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => self.admit(stream, peer.ip()),
                 Err(error) => {
-                    if logged.is_none_or(|logged| logged.elapsed() >= ACCEPT_ERRORS_LOGGED) {
-                        logged = Some(Instant::now());
+                    if told.is_due() {
                         tracing::warn!(error = %error, "the admin listener could not accept");
                     }
                     tokio::time::sleep(ACCEPT_RETRY).await;

@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::output::{Failed, Output};
 use crate::metrics::Metrics;
+use crate::throttle::Throttle;
 
 /// Bytes that may wait: several thousand lines of the access log.
 const MOST_PENDING: usize = 4 << 20;
@@ -86,7 +87,7 @@ impl Writer {
             output,
             is_failing: false,
             told: 0,
-            told_at: None,
+            losses_told: Throttle::new(LOSSES_TOLD),
         };
         thread::Builder::new()
             .name("log".to_owned())
@@ -145,7 +146,7 @@ struct Job {
     is_failing: bool,
     /// Lost lines that have been told of, and when that was.
     told: u64,
-    told_at: Option<Instant>,
+    losses_told: Throttle,
 }
 
 impl Job {
@@ -211,12 +212,8 @@ impl Job {
     fn tell_losses(&mut self) {
         self.is_failing = false;
         let lines = self.untold();
-        let is_due = self
-            .told_at
-            .is_none_or(|told| told.elapsed() >= LOSSES_TOLD);
-        if lines > 0 && is_due {
+        if lines > 0 && self.losses_told.is_due() {
             self.told += lines;
-            self.told_at = Some(Instant::now());
             tracing::warn!(file = self.output.name(), lines, "log lines were lost");
         }
     }

@@ -1,10 +1,10 @@
 //! How the process before this one ended, where there is a state directory to tell it.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use crate::files::write_whole;
 
 /// The file in the state directory.
 const FILE: &str = "last-stop";
@@ -56,7 +56,7 @@ impl LastStop {
     /// What cannot be noted costs the note and nothing else.
     fn write(&self, text: &str) {
         if let Some(file) = &self.file
-            && let Err(error) = write_whole(file, text)
+            && let Err(error) = write_whole(file, text.as_bytes())
         {
             tracing::warn!(%error, "the next start will not know how this one ended");
         }
@@ -71,16 +71,6 @@ impl Drop for LastStop {
 
 fn now() -> impl std::fmt::Display {
     humantime::format_rfc3339_seconds(SystemTime::now())
-}
-
-fn write_whole(file: &Path, text: &str) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut writer = options.open(&new)?;
-    writer.write_all(text.as_bytes())?;
-    writer.sync_all()?;
-    fs::rename(&new, file)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! The last hour, point by point. It outlasts a restart where there is a state directory.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{History, Point};
+use crate::files::write_whole;
 
 /// Of the form of the file; another one's files are as good as none.
 const VERSION: u32 = 1;
@@ -114,13 +114,7 @@ impl Timeline {
             version: VERSION,
             points: self.points.iter().copied().collect(),
         };
-        let new = file.with_extension("json.new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut writer = options.open(&new)?;
-        writer.write_all(&serde_json::to_vec(&kept)?)?;
-        writer.sync_all()?;
-        fs::rename(&new, file)
+        write_whole(file, &serde_json::to_vec(&kept)?)
     }
 }
 
@@ -136,6 +130,7 @@ fn read(file: &Path) -> io::Result<Vec<Point>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use tempfile::TempDir;

@@ -2,15 +2,16 @@
 //!
 //! Each file is private and whole: written beside its place, synced, and renamed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use instant_acme::AccountCredentials;
 use serde::{Deserialize, Serialize};
 
 use crate::config::AcmeSettings;
+use crate::files::write_whole;
 
 /// The first pause after a failure that the authority may count, in seconds. Let's Encrypt allows
 /// five failed proofs of a name an hour.
@@ -79,7 +80,7 @@ impl State {
 
     /// Keeps chain and key.
     pub(super) fn write_certificate(&self, pem: &str) -> io::Result<()> {
-        write(&self.certificate_file(), pem.as_bytes())
+        write_whole(&self.certificate_file(), pem.as_bytes())
     }
 
     /// The account with its key; nothing when there is none that can be read.
@@ -89,7 +90,7 @@ impl State {
 
     /// Keeps the account.
     pub(super) fn write_account(&self, account: &AccountCredentials) -> io::Result<()> {
-        write(&self.account_file(), &serde_json::to_vec(account)?)
+        write_whole(&self.account_file(), &serde_json::to_vec(account)?)
     }
 
     /// Puts an account aside that the authority does not know.
@@ -110,7 +111,7 @@ impl State {
 
     /// Keeps it.
     pub(super) fn write_backoff(&self, backoff: &Backoff) -> io::Result<()> {
-        write(&self.backoff_file(), &serde_json::to_vec(backoff)?)
+        write_whole(&self.backoff_file(), &serde_json::to_vec(backoff)?)
     }
 
     /// All is well.
@@ -154,28 +155,10 @@ fn doubled(first: i64, failures: u32) -> i64 {
     pause - fastrand::i64(0..=pause / 10)
 }
 
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    // The rename itself.
-    let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 
