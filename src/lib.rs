@@ -5,7 +5,8 @@
 //!
 //! 1. [`server`] accepts the connection, terminates TLS and hands each request to a tower service.
 //! 2. [`http`] notes when the request arrived, loads the one immutable [`http::Snapshot`] that the
-//!    request will use to its end, finds out who the client is ([`client`]) and asks the limiter.
+//!    request will use to its end, finds its route and its client ([`client`]) and asks the limiter:
+//!    `http/edge.rs` has the whole way on one screen.
 //! 3. The handler of the route parses the parameters, makes one call per branch ([`upstream`]) and
 //!    gives them to the driver in [`gather`], which starts them as the policy says and decides, at
 //!    every outcome and at the deadline, whether the gather is over and what it is worth.

@@ -10,7 +10,9 @@ mod certificates;
 mod counts;
 mod edge;
 mod labels;
+mod limits;
 mod load;
+mod outcomes;
 mod recent;
 mod register;
 mod requests;
@@ -21,7 +23,6 @@ mod tail;
 mod upstreams;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus::Registry;
 use prometheus::proto::MetricFamily;
@@ -32,8 +33,10 @@ pub use self::certificates::CertificateMetrics;
 pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
 pub use self::labels::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
+pub use self::limits::{Limits, RouteLimits, UpstreamLimits};
 pub use self::load::LoadMetrics;
 pub use self::recent::RecentTimes;
+pub use self::register::whole;
 pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
 pub use self::resources::ResourceMetrics;
 pub use self::service::ServiceMetrics;
@@ -148,49 +151,4 @@ impl Metrics {
     pub fn families(&self) -> Vec<MetricFamily> {
         self.registry.gather()
     }
-}
-
-/// What of a configuration the metrics show.
-#[derive(Clone, Debug)]
-pub struct Limits<'a> {
-    /// Connections at once.
-    pub max_connections: usize,
-    /// Gathers at once.
-    pub max_in_flight: usize,
-    /// Bytes of replies at once.
-    pub max_buffered: usize,
-    /// Every route.
-    pub routes: Vec<RouteLimits<'a>>,
-    /// Whether Redis counts for several hosts.
-    pub shared_limit: bool,
-    /// Every upstream.
-    pub upstreams: Vec<UpstreamLimits<'a>>,
-    /// How calls fail.
-    pub kinds: &'a [&'static str],
-}
-
-/// What of a route the metrics show.
-#[derive(Clone, Copy, Debug)]
-pub struct RouteLimits<'a> {
-    /// Its path.
-    pub path: &'a str,
-    /// Its policy's name.
-    pub policy: &'a str,
-    /// When the deadline of a request that names none comes.
-    pub timeout: Duration,
-}
-
-/// What of an upstream the metrics and the status show.
-#[derive(Clone, Copy, Debug)]
-pub struct UpstreamLimits<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// `max_calls`.
-    pub max_calls: usize,
-}
-
-/// As gauges have it.
-#[must_use]
-pub fn whole(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -8,104 +8,27 @@ mod line;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
-use std::time::Duration;
 
-use ::http::{Method, Request, StatusCode, Version};
+use ::http::request::Parts;
+use ::http::{Method, StatusCode, Version};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::line::{Branches, address, exact_milliseconds};
-use super::answer::{failure_of, milliseconds};
+use super::answer::milliseconds;
 use super::context::Context;
 use super::problem::ProblemKind;
-use super::route::Route;
 use crate::config::AccessLog;
-use crate::gather::{Branch, Outcome};
 use crate::metrics::StatusClass;
-use crate::upstream::{Failure, Reply};
 
 /// Of a client that left before its answer (as nginx has it); never sent.
 const CLIENT_LEFT: u16 = 499;
 
 /// The most that a line has of a path that no route has, and of an unknown method.
 const SHOWN: usize = 256;
-
-/// What the handler learns of a request, for its line.
-#[derive(Default)]
-pub(super) struct RequestNotes(Mutex<Gather>);
-
-/// What became of the gather, if there was one.
-#[derive(Default)]
-struct Gather {
-    route: Option<Arc<Route>>,
-    deadline: Option<Instant>,
-    branches: Vec<BranchNotes>,
-    /// The span of the first branch's call; the others' follow.
-    first_span: u64,
-    /// Bit by bit, which branches linger; there are at most 64.
-    lingers: u64,
-    /// Where the answer came from, on a route with a cache.
-    cache: Option<&'static str>,
-}
-
-struct BranchNotes {
-    word: &'static str,
-    status: Option<u16>,
-    elapsed: Option<Duration>,
-    hedged: bool,
-}
-
-impl RequestNotes {
-    /// The gather begins.
-    pub(super) fn begin(&self, route: &Arc<Route>, deadline: Instant, first_span: u64) {
-        let mut gather = self.0.lock();
-        gather.route = Some(route.clone());
-        gather.deadline = Some(deadline);
-        gather.first_span = first_span;
-    }
-
-    /// The gather is over, or is not waited for any more.
-    pub(super) fn end<R: AsRef<Reply>>(&self, branches: &[Branch<R, Failure>]) {
-        let records = branches.iter().map(BranchNotes::of);
-        self.0.lock().branches = records.collect();
-    }
-
-    /// Where the answer came from, on a route with a cache.
-    pub(super) fn cache(&self, source: &'static str) {
-        self.0.lock().cache = Some(source);
-    }
-
-    /// The call of a branch is read on.
-    pub(super) fn linger(&self, branch: usize) {
-        self.0.lock().lingers |= 1 << (branch % 64);
-    }
-}
-
-impl BranchNotes {
-    fn of<R: AsRef<Reply>>(branch: &Branch<R, Failure>) -> Self {
-        let failure = failure_of(&branch.outcome);
-        let (word, status) = match (&branch.outcome, failure) {
-            (Outcome::Succeeded(reply), _) => ("ok", Some(reply.as_ref().status)),
-            (_, Some(failure)) => (failure.kind.name(), failure.status),
-            (Outcome::NotStarted, None) => ("not_started", None),
-            (_, None) => ("unfinished", None),
-        };
-        let end = branch.started.filter(|_| word == "unfinished");
-        Self {
-            word,
-            status,
-            elapsed: match end {
-                Some(started) => Some(started.elapsed()),
-                None => branch.started.map(|_| branch.elapsed),
-            },
-            hedged: branch.hedged,
-        }
-    }
-}
 
 /// A request that is not over yet; its line is written when this is dropped.
 pub(super) struct OpenRequest {
@@ -128,12 +51,12 @@ struct Answer {
 
 impl OpenRequest {
     /// A request that has arrived.
-    pub(super) fn new<B>(context: &Arc<Context>, request: &Request<B>) -> Self {
+    pub(super) fn new(context: &Arc<Context>, head: &Parts) -> Self {
         Self {
             context: context.clone(),
-            method: request.method().clone(),
-            version: request.version(),
-            path: request.uri().path().into(),
+            method: head.method.clone(),
+            version: head.version,
+            path: head.uri.path().into(),
             answer: None,
         }
     }
@@ -145,7 +68,7 @@ impl OpenRequest {
             let request_id = self.context.request_id.to_str().unwrap_or_default();
             tracing::error!(request_id, "a request met a bug");
         }
-        let gathers = || self.context.notes.0.lock().route.is_some();
+        let gathers = || self.context.notes.gather().deadline.is_some();
         self.answer = Some(Answer {
             status: response.status(),
             outcome: match kind {
@@ -171,12 +94,11 @@ impl OpenRequest {
             Some(answer) if answer.is_whole => StatusClass::of(answer.status.as_u16()),
             _ => StatusClass::ClientLeft,
         };
-        let snapshot = &self.context.snapshot;
-        let gather = self.context.notes.0.lock();
-        let route = gather.route.as_ref();
-        let route = route.or_else(|| snapshot.route(&self.path));
-        let requests = route.map(|route| &route.metrics.requests);
-        requests.unwrap_or(&snapshot.no_route).over(class);
+        let routed = self.context.route.as_ref();
+        let requests = routed.map(|routed| &routed.route.metrics.requests);
+        requests
+            .unwrap_or(&self.context.snapshot.no_route)
+            .over(class);
     }
 
     fn is_wanted(&self, status: u16) -> bool {
@@ -189,10 +111,9 @@ impl OpenRequest {
 
     fn log(&self, status: u16) {
         let context = &*self.context;
-        let gather = context.notes.0.lock();
+        let gather = context.notes.gather();
         let path = &*self.path;
-        let route = gather.route.as_ref();
-        let route = route.or_else(|| context.snapshot.route(path));
+        let route = context.route.as_ref().map(|routed| &routed.route);
         let settings = route.map(|route| &route.settings);
         let health_path = context.snapshot.server.health_path.as_deref();
         let route_path = settings.map(|settings| settings.path.as_ref());

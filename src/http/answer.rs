@@ -15,7 +15,7 @@ use bytes::Bytes;
 use self::body::Segments;
 use super::in_flight::{Holding, Places};
 use super::problem::{FailedBranch, ProblemDetails, ProblemKind};
-use super::route::Route;
+use super::route::{Route, gather_header};
 use crate::config::{FailureStatus, Shape};
 use crate::gather::{self, Outcome, Verdict};
 use crate::upstream::{Failure, Kind, Reply};
@@ -192,15 +192,6 @@ fn summary<R>(route: &Route, gathered: &Gathered<R>) -> HeaderValue {
         return route.complete.clone();
     }
     gather_header(total, ok, failed, &missing)
-}
-
-/// The header of a gather with so many branches, and the names of those that are `missing`.
-pub(super) fn gather_header(total: usize, ok: usize, failed: usize, missing: &str) -> HeaderValue {
-    let mut text = format!("total={total}, ok={ok}, failed={failed}");
-    if failed > 0 {
-        let _ = write!(text, ", missing=({missing})");
-    }
-    HeaderValue::from_str(&text).expect("numbers and plain words are a header value")
 }
 
 /// A duration as APIs write it.

@@ -62,7 +62,7 @@ impl RouteCalls {
             request.stages = stages.get(branch).cloned();
             Ok(Some(request))
         });
-        context.notes.begin(route, parameters.deadline, spans);
+        context.notes.begin(parameters.deadline, spans);
         Ok(Self {
             requests: requests.collect::<Result<_, _>>()?,
             unhedged: route.hedging.as_ref().map(Hedging::gather),
@@ -205,7 +205,7 @@ fn request(
     let query = parameters.query_for(settings)?;
     let target = settings
         .target
-        .path_and_query(parameters.path(), &query)
+        .path_and_query(&parameters.path(), &query)
         .map_err(|bad| ProblemDetails::bad_parameter(&bad.name, bad.reason))?;
     let mut headers = Vec::with_capacity(OWN_HEADERS + settings.forward_headers.len());
     headers.push((X_REQUEST_ID, context.request_id.clone()));

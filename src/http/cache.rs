@@ -6,9 +6,7 @@
 //! by then is noted on a [`Board`].
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
@@ -18,11 +16,9 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::branches::RouteCalls;
-use super::route::Route;
 use crate::config::CacheSettings;
-use crate::gather::{self, Attempt, Branch, Branches, Outcome, Policy, Tally, Verdict};
-use crate::upstream::{Call, Failure, Reply};
+use crate::gather::{self, Branch, Completion, Outcome, Plan, Tally, Verdict};
+use crate::upstream::{Failure, Reply};
 
 /// Says where an answer came from (RFC 9211).
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -32,6 +28,21 @@ pub(super) type Gathered = gather::Gathered<Arc<Reply>, Failure>;
 
 /// Everything that the calls of a request say, as bytes.
 pub(super) type Key = Arc<[u8]>;
+
+/// A gather that is under way.
+pub(super) type Gathering = BoxFuture<'static, Arc<Gathered>>;
+
+/// A request to a route with a cache.
+pub(super) struct Identical<'a> {
+    /// The same for requests that are identical.
+    pub(super) key: Key,
+    /// How its route gathers.
+    pub(super) plan: &'a Plan,
+    /// When it is answered, whatever has come by then.
+    pub(super) deadline: Instant,
+    /// The longest timeout of its route.
+    pub(super) max_timeout: Duration,
+}
 
 /// The gathers of one route that are under way, and the answers that are kept.
 pub(super) struct AnswerCache {
@@ -50,7 +61,7 @@ struct Kept {
 /// A gather that others may join.
 #[derive(Clone)]
 struct Underway {
-    gathering: WeakShared<BoxFuture<'static, Arc<Gathered>>>,
+    gathering: WeakShared<Gathering>,
     board: Arc<Board>,
     /// Those whose own deadline is later do not join.
     ends_by: Instant,
@@ -82,34 +93,35 @@ impl AnswerCache {
         }
     }
 
-    /// The gather of identical requests: one that is kept, one that is under way, or that of `calls`.
+    /// The gather of identical requests: one that is kept, one that is under way, or the one that `begin`
+    /// begins, which ends by the given instant.
     pub(super) async fn gather(
         &self,
-        route: &Arc<Route>,
-        calls: RouteCalls,
-        deadline: Instant,
+        request: Identical<'_>,
+        begin: impl FnOnce(Instant, Arc<Board>) -> Gathering,
     ) -> (Arc<Gathered>, Source) {
-        let key = calls.key();
-        if let Some(kept) = self.kept.get(&key)
+        if let Some(kept) = self.kept.get(&request.key)
             && kept.at.elapsed() < self.settings.max_age
         {
             return (kept.gathered, Source::Kept(kept.at));
         }
-        let (gathering, board, source) = self.join_or_begin(&key, route, calls, deadline);
+        let (gathering, board, source) = self.join_or_begin(&request, begin);
         let gathered = tokio::select! {
             biased;
             gathered = gathering => gathered,
-            () = sleep_until(deadline) => return (Arc::new(board.gathered(route)), source),
+            () = sleep_until(request.deadline) => {
+                return (Arc::new(board.gathered(request.plan)), source);
+            }
         };
         let keeps = source == Source::Upstream(false)
             && !self.settings.max_age.is_zero()
-            && is_complete(route, &gathered);
+            && is_complete(request.plan, &gathered);
         if keeps {
             let kept = Kept {
                 gathered: gathered.clone(),
                 at: Instant::now(),
             };
-            self.kept.insert(key, kept);
+            self.kept.insert(request.key, kept);
             return (gathered, Source::Upstream(true));
         }
         (gathered, source)
@@ -117,39 +129,30 @@ impl AnswerCache {
 
     fn join_or_begin(
         &self,
-        key: &Key,
-        route: &Arc<Route>,
-        calls: RouteCalls,
-        deadline: Instant,
-    ) -> (
-        Shared<BoxFuture<'static, Arc<Gathered>>>,
-        Arc<Board>,
-        Source,
-    ) {
+        request: &Identical<'_>,
+        begin: impl FnOnce(Instant, Arc<Board>) -> Gathering,
+    ) -> (Shared<Gathering>, Arc<Board>, Source) {
         let mut under_way = self.under_way.lock();
-        let joined = under_way.get(key).filter(|it| it.ends_by >= deadline);
-        if let Some(Underway {
-            gathering, board, ..
-        }) = joined
-            && let Some(gathering) = gathering.upgrade()
+        let joined = under_way.get(&request.key);
+        if let Some(joined) = joined.filter(|it| it.ends_by >= request.deadline)
+            && let Some(gathering) = joined.gathering.upgrade()
         {
-            return (gathering, board.clone(), Source::Joined);
+            return (gathering, joined.board.clone(), Source::Joined);
         }
         under_way.retain(|_, it| it.gathering.upgrade().is_some());
         // Every request that may join has a deadline before that.
-        let ends_by = Instant::now() + 2 * route.settings.max_timeout;
-        let board = Arc::new(Board::new(route.plan.branches.len()));
-        let gathering = gathering(route.clone(), calls, ends_by, board.clone());
-        let gathering = gathering.boxed().shared();
+        let ends_by = Instant::now() + 2 * request.max_timeout;
+        let board = Arc::new(Board::new(request.plan.branches.len()));
+        let gathering = begin(ends_by, board.clone()).shared();
         if self.settings.coalesce
             && let Some(weak) = gathering.downgrade()
         {
-            let under = Underway {
+            let underway = Underway {
                 gathering: weak,
                 board: board.clone(),
                 ends_by,
             };
-            under_way.insert(key.clone(), under);
+            under_way.insert(request.key.clone(), underway);
         }
         (gathering, board, Source::Upstream(false))
     }
@@ -165,22 +168,12 @@ impl AnswerCache {
     }
 }
 
-async fn gathering(
-    route: Arc<Route>,
-    calls: RouteCalls,
-    ends_by: Instant,
-    board: Arc<Board>,
-) -> Arc<Gathered> {
-    let calls = SharedCalls { calls, board };
-    Arc::new(gather::run(&route.plan, ends_by, calls).await)
-}
-
 /// Whether the answer is one that may be kept: nothing is missing.
-fn is_complete(route: &Route, gathered: &Gathered) -> bool {
+fn is_complete(plan: &Plan, gathered: &Gathered) -> bool {
     let has_failed = |branch: &Branch<Arc<Reply>, Failure>| {
         matches!(branch.outcome, Outcome::Failed(_) | Outcome::TimedOut)
     };
-    let may_miss = matches!(route.settings.policy, Policy::Available { .. });
+    let may_miss = matches!(plan.completion, Completion::AllDone { .. });
     gathered.verdict == Verdict::Met && !(may_miss && gathered.branches.iter().any(has_failed))
 }
 
@@ -221,7 +214,7 @@ impl Source {
 }
 
 /// What has come of a gather that is not over, for those whose deadline is earlier.
-struct Board(Mutex<Vec<Noted>>);
+pub(super) struct Board(Mutex<Vec<Noted>>);
 
 /// A branch as far as it is known.
 #[derive(Clone, Default)]
@@ -235,20 +228,22 @@ impl Board {
         Self(Mutex::new(vec![Noted::default(); branches]))
     }
 
-    fn started(&self, branch: usize) {
+    /// A branch starts.
+    pub(super) fn started(&self, branch: usize) {
         self.0.lock()[branch].started.get_or_insert(Instant::now());
     }
 
-    fn ended(&self, branch: usize, result: &Result<Arc<Reply>, Failure>) {
+    /// A call of a branch ends.
+    pub(super) fn ended(&self, branch: usize, result: &Result<Arc<Reply>, Failure>) {
         self.0.lock()[branch].outcome = Some((Instant::now(), result.clone()));
     }
 
     /// What the gather is worth at a deadline that is now.
-    fn gathered(&self, route: &Route) -> Gathered {
+    fn gathered(&self, plan: &Plan) -> Gathered {
         let noted = self.0.lock().clone();
-        let plans = &route.plan.branches;
+        let (completion, plans) = (plan.completion, &plan.branches);
         let required = plans.iter().filter(|plan| plan.required).count();
-        let mut tally = Tally::new(route.plan.completion, plans.len(), required);
+        let mut tally = Tally::new(completion, plans.len(), required);
         for (plan, noted) in plans.iter().zip(&noted) {
             let _ = match &noted.outcome {
                 Some((_, Ok(_))) => tally.success(plan.required),
@@ -279,76 +274,5 @@ impl Noted {
             hedged: false,
             hedge_won: false,
         }
-    }
-}
-
-/// The calls of a gather that is shared.
-struct SharedCalls {
-    calls: RouteCalls,
-    board: Arc<Board>,
-}
-
-/// One of them, which notes its end.
-struct SharedCall {
-    call: Call,
-    branch: usize,
-    board: Arc<Board>,
-}
-
-impl SharedCalls {
-    fn shared(&self, branch: usize, call: Call) -> SharedCall {
-        self.board.started(branch);
-        SharedCall {
-            call,
-            branch,
-            board: self.board.clone(),
-        }
-    }
-}
-
-impl Branches for SharedCalls {
-    type Reply = Arc<Reply>;
-    type Failure = Failure;
-    type Call = SharedCall;
-
-    fn start(&mut self, branch: usize) -> SharedCall {
-        let call = self.calls.start(branch);
-        self.shared(branch, call)
-    }
-
-    fn patience(&mut self, branch: usize) -> Option<Duration> {
-        self.calls.patience(branch)
-    }
-
-    fn hedge(&mut self, branch: usize) -> Option<SharedCall> {
-        let call = self.calls.hedge(branch)?;
-        Some(self.shared(branch, call))
-    }
-
-    fn again(&mut self, branch: usize, running: &SharedCall) -> Option<SharedCall> {
-        let call = self.calls.again(branch, &running.call)?;
-        Some(self.shared(branch, call))
-    }
-
-    fn over(&mut self, branches: &[Branch<Arc<Reply>, Failure>]) {
-        self.calls.note_over(branches);
-    }
-
-    fn linger(&mut self, branch: usize, call: SharedCall) {
-        self.calls.linger(branch, call.call);
-    }
-
-    fn outrun(&mut self, branch: usize, call: SharedCall, loser: Attempt) {
-        self.calls.outrun(branch, call.call, loser);
-    }
-}
-
-impl Future for SharedCall {
-    type Output = Result<Arc<Reply>, Failure>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
-        let result = ready!(Pin::new(&mut self.call).poll(task)).map(Arc::new);
-        self.board.ended(self.branch, &result);
-        Poll::Ready(result)
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn answer(context: &Context, method: &Method, uri: &Uri) -> Opt
     let file = directory.join(BELOW).join(token);
     Some(match content(file).await {
         Some(content) => whole(content),
-        None => not_found().await.into_response(),
+        None => not_found().into_response(),
     })
 }
 

@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Version};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Version};
 use tokio::time::Instant;
 
-use super::access_log::RequestNotes;
 use super::in_flight::{Most, Newcomer, Places};
+use super::limiter::Limiter;
+use super::notes::RequestNotes;
 use super::problem::ProblemDetails;
+use super::route::Routed;
 use super::snapshot::{Current, Snapshot};
 use super::trace::Trace;
 use crate::client::{ClientKey, Peer, X_FORWARDED_FOR, identify};
@@ -53,10 +56,14 @@ pub struct Door {
     pub scheme: Scheme,
 }
 
-/// Made once for each request, in the outermost layer; shared by the layers and the handler.
+/// What is known of a request; made once, when it arrives.
 pub(super) struct Context {
     /// Routes, upstreams and limits, to the request's end.
     pub(super) snapshot: Arc<Snapshot>,
+    /// The route of its path, if any has it.
+    pub(super) route: Option<Routed>,
+    /// The other end of its connection.
+    pub(super) peer: Peer,
     /// When the request's head was complete: deadlines count from here.
     pub(super) arrived: Instant,
     /// The address that limits and logs go by.
@@ -79,13 +86,14 @@ pub(super) struct Context {
 
 impl Context {
     /// The context of a request that has just arrived from `peer`.
-    pub(super) fn new(door: Door, peer: IpAddr, headers: &HeaderMap) -> Arc<Self> {
+    pub(super) fn new(door: Door, peer: Peer, head: &Parts) -> Arc<Self> {
         let snapshot = door.current.load_full();
         let arrived = Instant::now();
-        let client = identify(peer, headers, &snapshot.server);
+        let (address, headers) = (peer.address.ip(), &head.headers);
+        let client = identify(address, headers, &snapshot.server);
         let believed = snapshot
             .server
-            .trusts(peer.to_canonical())
+            .trusts(address.to_canonical())
             .then_some(headers);
         let tells_timing = match snapshot.server.server_timing {
             ServerTiming::Off => false,
@@ -93,7 +101,7 @@ impl Context {
             ServerTiming::All => true,
         };
         if believed.is_none() && headers.contains_key(X_FORWARDED_FOR) {
-            snapshot.warn_of_forwarding(peer);
+            snapshot.warn_of_forwarding(address);
         }
         let continued = believed.and_then(Trace::continued);
         let trace = continued.unwrap_or_else(Trace::begun);
@@ -101,7 +109,9 @@ impl Context {
         let own = || continued.map_or(trace, |_| Trace::begun()).id();
         let request_id = believed.and_then(request_id).unwrap_or_else(own);
         Arc::new(Self {
+            route: snapshot.route(head.uri.path()),
             snapshot,
+            peer,
             arrived,
             client,
             request_id,
@@ -124,7 +134,7 @@ impl Context {
     ///
     /// # Errors
     /// 503 or 429 when there is none.
-    pub(super) fn enter(&self, peer: &Peer, version: Version) -> Result<Places, ProblemDetails> {
+    pub(super) fn enter(&self, version: Version) -> Result<Places, ProblemDetails> {
         let Snapshot {
             server,
             clients,
@@ -135,10 +145,10 @@ impl Context {
         let is_free = clients.is_exempt(self.client);
         // A proxy has streams of many clients on one connection; of the others, each is its client's own.
         let is_shared =
-            version == Version::HTTP_2 && server.trusts(peer.address.ip().to_canonical());
+            version == Version::HTTP_2 && server.trusts(self.peer.address.ip().to_canonical());
         let newcomer = Newcomer {
             client: (!is_free).then(|| ClientKey::new(self.client, clients.ipv6_prefix)),
-            cut: (!is_shared).then(|| peer.cut.clone()),
+            cut: (!is_shared).then(|| self.peer.cut.clone()),
         };
         let most = Most {
             gathers: server.max_in_flight,
@@ -151,12 +161,12 @@ impl Context {
         })
     }
 
-    /// The context of the request that is being handled.
-    ///
-    /// # Errors
-    /// A bug: every request passes the outermost layer first.
-    pub(super) fn of(extensions: &Extensions) -> Result<&Arc<Self>, ProblemDetails> {
-        extensions.get().ok_or_else(ProblemDetails::internal)
+    /// What limits the rate of its client: the route's limiter, or the one that unknown paths go by.
+    pub(super) fn limiter(&self) -> Option<&Limiter> {
+        match &self.route {
+            Some(routed) => routed.route.limiter.as_ref(),
+            None => self.snapshot.limiters.shared(),
+        }
     }
 }
 

@@ -1,47 +1,42 @@
-//! What each URL does: extract, call one function, respond.
+//! What a route does: parse, gather, answer.
 
 use std::sync::Arc;
 
 use ::http::header::{AGE, ALLOW};
+use ::http::request::Parts;
 use ::http::{HeaderValue, StatusCode};
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::answer::{Part, answer};
 use super::branches::RouteCalls;
-use super::cache::{AnswerCache, CACHE_STATUS, Gathered, Source};
+use super::cache::{AnswerCache, CACHE_STATUS, Gathered, Identical, Source};
 use super::context::Context;
-use super::cors;
 use super::in_flight::Places;
 use super::parameters::Parameters;
 use super::problem::{ProblemDetails, ProblemKind};
-use super::route::Route;
+use super::route::{Route, Routed};
 use super::server_timing::{SERVER_TIMING, server_timing};
+use super::shared_calls::gather_for_all;
 use crate::gather;
 use crate::metrics::Limit;
 use crate::upstream::{Failure, Stages};
 
-/// Gathers, and answers with what the policy makes of the replies.
-pub(super) fn gather(
-    State(route): State<Arc<Route>>,
-    path: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-) -> impl Future<Output = Result<Response, ProblemDetails>> {
-    // Outside of the future, since it must hold nothing of the request: then its connection has its
-    // buffer back.
-    let prepared = Prepared::new(&route, &path, request);
+/// Gathers, and answers with what the policy makes of the replies. The future holds nothing of `head`.
+pub(super) fn gather<'a>(
+    context: &'a Arc<Context>,
+    routed: &'a Routed,
+    head: &Parts,
+    places: Places,
+) -> impl Future<Output = Result<Response, ProblemDetails>> + use<'a> {
+    let prepared = prepare(context, routed, head, &places);
     async move {
-        let Prepared {
-            calls,
-            deadline,
-            context,
-            places,
-        } = prepared?;
+        let (calls, deadline) = prepared?;
+        let route = &routed.route;
         let _observed = route.metrics.gather();
         if let Some(cache) = &route.cache {
-            let cached = Box::pin(cached(&route, cache, calls, deadline, &context, places));
+            let cached = Box::pin(cached(route, cache, calls, deadline, context, places));
             return cached.await;
         }
         let stages = calls.stages();
@@ -50,8 +45,23 @@ pub(super) fn gather(
             gathered = gather::run(&route.plan, deadline, calls) => gathered,
             () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
         };
-        timed_answer(&route, gathered, places, &stages)
+        timed_answer(route, gathered, places, &stages)
     }
+}
+
+/// What a request asks for: its calls, and its deadline.
+fn prepare(
+    context: &Arc<Context>,
+    routed: &Routed,
+    head: &Parts,
+    places: &Places,
+) -> Result<(RouteCalls, Instant), ProblemDetails> {
+    let route = &routed.route;
+    let refused = |_: &_| context.snapshot.metrics.edge.refused(Limit::RouteEnabled);
+    route.check_enabled().inspect_err(refused)?;
+    let parameters = Parameters::parse(context, routed, head)?;
+    let calls = RouteCalls::new(route, context, &parameters, places.client.clone())?;
+    Ok((calls, parameters.deadline))
 }
 
 /// An answer, which tells where its time went if `stages` do.
@@ -81,9 +91,16 @@ async fn cached(
     places: Places,
 ) -> Result<Response, ProblemDetails> {
     let stages = calls.stages();
+    let request = Identical {
+        key: calls.key(),
+        plan: &route.plan,
+        deadline,
+        max_timeout: route.settings.max_timeout,
+    };
+    let begin = |ends_by, board| gather_for_all(route.clone(), calls, ends_by, board).boxed();
     let (gathered, source) = tokio::select! {
         biased;
-        gathered = cache.gather(route, calls, deadline) => gathered,
+        gathered = cache.gather(request, begin) => gathered,
         () = context.readiness.last_call() => return Err(ProblemDetails::draining()),
     };
     context.notes.cache(source.word());
@@ -101,56 +118,8 @@ async fn cached(
     Ok(response)
 }
 
-/// What a request asks for, and may have.
-struct Prepared {
-    calls: RouteCalls,
-    deadline: Instant,
-    context: Arc<Context>,
-    places: Places,
-}
-
-impl Prepared {
-    fn new(
-        route: &Arc<Route>,
-        path: &Result<RawPathParams, RawPathParamsRejection>,
-        request: Request,
-    ) -> Result<Self, ProblemDetails> {
-        let (mut parts, _) = request.into_parts();
-        // Found by the layer of limits.
-        let places = parts.extensions.remove::<Places>();
-        let places = places.ok_or_else(ProblemDetails::internal)?;
-        let context = Context::of(&parts.extensions)?.clone();
-        let refused = |_: &_| context.snapshot.metrics.edge.refused(Limit::RouteEnabled);
-        route.check_enabled().inspect_err(refused)?;
-        let parameters = Parameters::parse(&route.settings, path, &parts)?;
-        let calls = RouteCalls::new(route, &context, &parameters, places.client.clone())?;
-        let deadline = parameters.deadline;
-        Ok(Self {
-            calls,
-            deadline,
-            context,
-            places,
-        })
-    }
-}
-
-/// OPTIONS: lets a browser ask whether its page may call.
-pub(super) async fn preflight(request: Request) -> Result<Response, ProblemDetails> {
-    let (parts, _) = request.into_parts();
-    let allowed = &Context::of(&parts.extensions)?
-        .snapshot
-        .server
-        .cors_allow_origins;
-    cors::preflight(allowed, &parts.headers).ok_or_else(refused_method)
-}
-
-/// Any other method of a path that exists.
-pub(super) async fn method_not_allowed() -> ProblemDetails {
-    refused_method()
-}
-
 /// Any other path.
-pub(super) async fn not_found() -> ProblemDetails {
+pub(super) fn not_found() -> ProblemDetails {
     let detail = "no route has this path";
     ProblemDetails::new(ProblemKind::NotFound, StatusCode::NOT_FOUND, detail)
 }

@@ -1,7 +1,7 @@
 //! Which site a request is for: exactly one valid Host (RFC 9112 section 3.2).
 
-use ::http::Request;
 use ::http::header::HOST;
+use ::http::request::Parts;
 use ::http::uri::Authority;
 
 use super::problem::ProblemDetails;
@@ -10,10 +10,10 @@ use super::problem::ProblemDetails;
 ///
 /// # Errors
 /// 400, which says which of these it is.
-pub(super) fn check_host<B>(request: &Request<B>) -> Result<(), ProblemDetails> {
-    let mut lines = request.headers().get_all(HOST).iter();
-    let authority = request.uri().authority();
-    let is_http2 = request.version() == ::http::Version::HTTP_2;
+pub(super) fn check_host(head: &Parts) -> Result<(), ProblemDetails> {
+    let mut lines = head.headers.get_all(HOST).iter();
+    let authority = head.uri.authority();
+    let is_http2 = head.version == ::http::Version::HTTP_2;
     let refuse = |detail| Err(ProblemDetails::bad_request(detail));
     match (lines.next(), lines.next()) {
         (Some(_), Some(_)) => refuse("the request has more than one Host header"),
@@ -29,7 +29,7 @@ pub(super) fn check_host<B>(request: &Request<B>) -> Result<(), ProblemDetails> 
         },
         // HTTP/2 has it in :authority, HTTP/1.0 need not have it.
         (None, None) if authority.is_some_and(is_host) => Ok(()),
-        (None, None) if request.version() < ::http::Version::HTTP_11 => Ok(()),
+        (None, None) if head.version < ::http::Version::HTTP_11 => Ok(()),
         (None, _) => refuse("the request has no Host header"),
     }
 }

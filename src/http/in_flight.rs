@@ -15,11 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ::http::StatusCode;
 use parking_lot::Mutex;
 
-use self::gather::Place;
 pub(super) use self::gather::{Gather, GaveWay, Holding};
+use self::gather::{GatherHold, Place};
 use self::yielding::{Gathers, Short};
-use super::limiter::{RATELIMIT, RATELIMIT_POLICY, header};
-use super::problem::{ProblemDetails, ProblemKind};
+use super::problem::{ProblemDetails, ProblemKind, RATELIMIT, RATELIMIT_POLICY, header};
 use crate::client::{ClientKey, Cut};
 use crate::metrics::{Held, Limit};
 use crate::upstream::{Buffers, Share, for_every_client};
@@ -31,7 +30,7 @@ const SHARES_OF_THE_LAST: usize = 128;
 /// The gathers of the process; outlives snapshots.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    places: AtomicUsize,
+    places: Arc<AtomicUsize>,
     table: Mutex<Table>,
 }
 
@@ -137,9 +136,7 @@ impl InFlight {
         self.places
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .ok()?;
-        Some(GatherHold {
-            in_flight: self.clone(),
-        })
+        Some(GatherHold::new(&self.places))
     }
 
     /// Has an answer that is not taken give way to a client of this share; false when there is none.
@@ -191,18 +188,6 @@ pub(super) struct Places {
     pub(super) gather: Arc<Gather>,
     /// Held until the response is over and the last call too.
     pub(super) client: Arc<ClientHold>,
-}
-
-/// One gather; over when dropped.
-#[derive(Debug)]
-struct GatherHold {
-    in_flight: Arc<InFlight>,
-}
-
-impl Drop for GatherHold {
-    fn drop(&mut self) {
-        self.in_flight.places.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// One gather of a client; over when dropped.

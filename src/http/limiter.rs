@@ -1,7 +1,7 @@
 //! How often a client may ask: a token bucket for each, kept by tower_governor.
 //!
-//! Its own layer is not used: it knows no exempt clients and no answers of ours. This one asks the
-//! limiter that its configuration made, by a key of ours. Where hosts share a quota, Redis decides, and
+//! Its layer is not used: it can neither exempt a client, nor count without refusing (`dry_run`), nor share
+//! buckets when there are too many clients. This one asks the limiter that its configuration made. Where hosts share a quota, Redis decides, and
 //! this host's buckets are charged alongside, so that they are warm when Redis is away.
 
 mod buckets;
@@ -13,18 +13,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, StatusCode};
+use ::http::StatusCode;
 
 use self::buckets::{Bucket, Buckets, Rooms, Verdict};
 use self::shared::{Quota, SharedCount, Unavailable};
-use super::problem::{ProblemDetails, ProblemKind};
+use super::problem::{ProblemDetails, ProblemKind, RATELIMIT, RATELIMIT_POLICY, header};
 use crate::config::{Problem, RateLimitSettings, RouteRateLimit, Settings, WithoutRedis};
 use crate::metrics::SharedCheck;
 use crate::upstream::SharedByUpstreams;
-
-/// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
-pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The limiters of one snapshot: the shared one, and those of routes that have their own.
 #[derive(Default)]
@@ -32,8 +28,6 @@ pub(super) struct Limiters {
     shared: Option<Limiter>,
     /// In the order of the settings.
     routes: Vec<RouteLimit>,
-    /// The index of a path's route.
-    paths: matchit::Router<usize>,
     rooms: Rooms,
     /// Counts for all hosts, if one does.
     redis: Option<Arc<SharedCount>>,
@@ -49,15 +43,6 @@ enum Limit {
     Shared,
     Own(Limiter),
     Off,
-}
-
-/// Whether a path is a route's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Path {
-    /// A route's: GET and HEAD gather.
-    Route,
-    /// No client's.
-    Unknown,
 }
 
 /// How an admitted request stands to its client's rate.
@@ -104,15 +89,9 @@ impl Limiters {
             },
         });
         let routes: Vec<_> = routes.collect();
-        let mut paths = matchit::Router::new();
-        for (index, route) in routes.iter().enumerate() {
-            // Paths have been checked for conflicts.
-            let _ = paths.insert(route.path.to_string(), index);
-        }
         Ok(Self {
             shared,
             routes,
-            paths,
             rooms,
             redis,
         })
@@ -126,18 +105,18 @@ impl Limiters {
         route.limit.own()
     }
 
-    /// Whose a request's path is, and its limiter: the route's own, or the shared one, which unknown
-    /// paths go by too.
-    pub(super) fn of(&self, path: &str) -> (Path, Option<&Limiter>) {
-        let Ok(index) = self.paths.at(path) else {
-            return (Path::Unknown, self.shared.as_ref());
-        };
-        let limiter = match &self.routes[*index.value].limit {
+    /// The limiter of paths that no route has.
+    pub(super) fn shared(&self) -> Option<&Limiter> {
+        self.shared.as_ref()
+    }
+
+    /// The limiter of a route by its index: its own, or the shared one.
+    pub(super) fn of_route(&self, index: usize) -> Option<&Limiter> {
+        match &self.routes.get(index)?.limit {
             Limit::Shared => self.shared.as_ref(),
             Limit::Own(own) => Some(own),
             Limit::Off => None,
-        };
-        (Path::Route, limiter)
+        }
     }
 
     /// How many clients and networks have a bucket.
@@ -297,11 +276,6 @@ impl Limiter {
         )
         .with_header(RATELIMIT, header(&format!("\"{name}\";r=0;t={seconds}")))
     }
-}
-
-/// A header of plain ASCII.
-pub(super) fn header(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("?"))
 }
 
 #[cfg(test)]

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use ::http::request::Parts;
-use axum::extract::RawPathParams;
-use axum::extract::rejection::RawPathParamsRejection;
+use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::context::Context;
 use super::problem::ProblemDetails;
+use super::route::Routed;
 use crate::config::{BranchSettings, Forwarded, RouteSettings};
 
 /// The parameters of one request, parsed.
 pub(super) struct Parameters<'a> {
-    path: Vec<(&'a str, &'a str)>,
+    path: Vec<(&'a str, Cow<'a, str>)>,
     query: Vec<Pair<'a>>,
     pub(super) headers: &'a HeaderMap,
     /// The one instant that the whole gather goes by.
@@ -45,34 +45,37 @@ impl<'a> Pair<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    /// Parses what `parts` say against what the route allows.
+    /// Parses what a request says against what its route allows.
     ///
     /// # Errors
     /// 400, which says what is allowed.
     pub(super) fn parse(
-        route: &RouteSettings,
-        path: &'a Result<RawPathParams, RawPathParamsRejection>,
-        parts: &'a Parts,
+        context: &Context,
+        routed: &'a Routed,
+        head: &'a Parts,
     ) -> Result<Self, ProblemDetails> {
-        let arrived = Context::of(&parts.extensions)?.arrived;
-        let path = path
-            .as_ref()
-            .map_err(|_| ProblemDetails::bad_request("the path is not UTF-8"))?;
-        refuse_dots(path)?;
-        let query = parts.uri.query().unwrap_or("");
+        let path = routed.parameters.iter().map(|(name, value)| {
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| ProblemDetails::bad_request("the path is not UTF-8"))?;
+            Ok((&**name, value))
+        });
+        let path: Vec<_> = path.collect::<Result<_, ProblemDetails>>()?;
+        refuse_dots(&path)?;
+        let query = head.uri.query().unwrap_or("");
         let query = Pair::all(query);
-        let deadline = arrived + timeout(&query, route)?;
+        let deadline = context.arrived + timeout(&query, &routed.route.settings)?;
         Ok(Self {
-            path: path.iter().collect(),
+            path,
             query,
-            headers: &parts.headers,
+            headers: &head.headers,
             deadline,
         })
     }
 
     /// The path parameters, percent-decoded.
-    pub(super) fn path(&self) -> &[(&'a str, &'a str)] {
-        &self.path
+    pub(super) fn path(&self) -> Vec<(&str, &str)> {
+        let path = self.path.iter();
+        path.map(|(name, value)| (*name, value.as_ref())).collect()
     }
 
     /// The query parameters that `branch` passes on.
@@ -102,8 +105,11 @@ impl<'a> Parameters<'a> {
 
 /// Refuses a path parameter that is `.` or `..`, wherever it would stand: what an upstream makes of it
 /// in a query is not ours to guess either.
-fn refuse_dots(path: &RawPathParams) -> Result<(), ProblemDetails> {
-    match path.iter().find(|(_, value)| matches!(*value, "." | "..")) {
+fn refuse_dots(path: &[(&str, Cow<'_, str>)]) -> Result<(), ProblemDetails> {
+    match path
+        .iter()
+        .find(|(_, value)| matches!(&**value, "." | ".."))
+    {
         Some((name, _)) => Err(ProblemDetails::bad_parameter(
             name,
             "must not be \".\" or \"..\"",

@@ -9,6 +9,15 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+/// draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
+pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// A header of plain ASCII.
+pub(super) fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("?"))
+}
+
 /// One error answer. Never holds an upstream's address, headers or body.
 #[derive(Clone, Debug)]
 pub(super) struct ProblemDetails {

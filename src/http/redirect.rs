@@ -1,8 +1,9 @@
 //! What a plain-HTTP listener answers when it does not serve: the same place over HTTPS.
 
 use ::http::header::{HOST, LOCATION};
+use ::http::request::Parts;
 use ::http::uri::{Authority, PathAndQuery};
-use ::http::{HeaderValue, Request, StatusCode};
+use ::http::{HeaderValue, StatusCode};
 use axum::body::Body;
 use axum::response::Response;
 
@@ -15,11 +16,8 @@ const HTTPS: u16 = 443;
 ///
 /// # Errors
 /// 400 when the request names no host to send the client to.
-pub(super) fn redirect<B>(
-    request: &Request<B>,
-    https_port: u16,
-) -> Result<Response, ProblemDetails> {
-    let location = location(request, https_port)
+pub(super) fn redirect(head: &Parts, https_port: u16) -> Result<Response, ProblemDetails> {
+    let location = location(head, https_port)
         .ok_or_else(|| ProblemDetails::bad_request("the request has no Host header"))?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -28,9 +26,9 @@ pub(super) fn redirect<B>(
 }
 
 /// The Host has been checked by the layers before.
-fn location<B>(request: &Request<B>, https_port: u16) -> Option<HeaderValue> {
-    let named = request.headers().get(HOST).map(HeaderValue::as_bytes);
-    let authority = match request.uri().authority() {
+fn location(head: &Parts, https_port: u16) -> Option<HeaderValue> {
+    let named = head.headers.get(HOST).map(HeaderValue::as_bytes);
+    let authority = match head.uri.authority() {
         // The absolute form outweighs the header (RFC 9112 section 3.2.2).
         Some(authority) => authority.clone(),
         None => Authority::try_from(named?).ok()?,
@@ -40,7 +38,7 @@ fn location<B>(request: &Request<B>, https_port: u16) -> Option<HeaderValue> {
         HTTPS => String::new(),
         other => format!(":{other}"),
     };
-    let path = request.uri().path_and_query().map(PathAndQuery::as_str);
+    let path = head.uri.path_and_query().map(PathAndQuery::as_str);
     // The asterisk form names no path.
     let path = path.filter(|path| path.starts_with('/')).unwrap_or("/");
     HeaderValue::try_from(format!("https://{host}{port}{path}")).ok()
@@ -57,7 +55,7 @@ mod tests {
         if let Some(host) = host {
             request = request.header(HOST, host);
         }
-        let response = redirect(&request.body(()).unwrap(), port).ok()?;
+        let response = redirect(&request.body(()).unwrap().into_parts().0, port).ok()?;
         assert_eq!(response.status(), 308);
         Some(response.headers()[LOCATION].to_str().unwrap().to_owned())
     }

@@ -25,10 +25,6 @@ pub(super) fn is_hasty(connection: &Refusals) -> bool {
     connection.note().is_some_and(|ago| ago < HASTY)
 }
 
-/// Marks a response that cost its client nothing: a refusal, or the answer to one of a flood of probes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CostsNothing;
-
 /// When the next refusal may leave.
 #[derive(Debug)]
 pub(super) struct RefusalPace {

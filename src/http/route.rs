@@ -1,12 +1,13 @@
 //! A configured route, ready to gather.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use ::http::{HeaderValue, StatusCode};
 
-use super::answer::gather_header;
 use super::cache::AnswerCache;
 use super::hedging::Hedging;
+use super::limiter::Limiter;
 use super::problem::{ProblemDetails, ProblemKind};
 use crate::config::{BranchSettings, FailureStatus, RouteSettings};
 use crate::gather::{BranchPlan, Plan};
@@ -21,9 +22,19 @@ pub(super) struct Route {
     pub(super) failure_status: FailureStatus,
     pub(super) metrics: RouteMetrics,
     pub(super) cache: Option<AnswerCache>,
+    /// Limits the rate of each client.
+    pub(super) limiter: Option<Limiter>,
     /// The `gather` header when every branch succeeded.
     pub(super) complete: HeaderValue,
     upstreams: Vec<Arc<Upstream>>,
+}
+
+/// A route, and what the path of a request says for its parameters.
+pub(super) struct Routed {
+    /// The route, which brings its limiter, its metrics and its settings.
+    pub(super) route: Arc<Route>,
+    /// Names and values, as they came.
+    pub(super) parameters: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Route {
@@ -33,6 +44,7 @@ impl Route {
         upstreams: &[Arc<Upstream>],
         failure_status: FailureStatus,
         most_cached: usize,
+        limiter: Option<Limiter>,
         metrics: &Metrics,
         before: Option<&Self>,
     ) -> Self {
@@ -60,6 +72,7 @@ impl Route {
                 .cache
                 .as_ref()
                 .map(|it| AnswerCache::new(it, most_cached)),
+            limiter,
             complete: gather_header(settings.branches.len(), settings.branches.len(), 0, ""),
             upstreams: branches
                 .map(|branch| upstreams[branch.upstream].clone())
@@ -85,4 +98,13 @@ impl Route {
         let detail = "this route is switched off for now";
         Err(ProblemDetails::new(ProblemKind::Overloaded, status, detail).with_retry_after(60))
     }
+}
+
+/// The header of a gather with so many branches, and the names of those that are `missing`.
+pub(super) fn gather_header(total: usize, ok: usize, failed: usize, missing: &str) -> HeaderValue {
+    let mut text = format!("total={total}, ok={ok}, failed={failed}");
+    if failed > 0 {
+        let _ = write!(text, ", missing=({missing})");
+    }
+    HeaderValue::from_str(&text).expect("numbers and plain words are a header value")
 }

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use parking_lot::Mutex;
 
 use super::cache::AnswerCache;
 use super::in_flight::InFlight;
 use super::limiter::Limiters;
-use super::route::Route;
-use super::routes::router;
+use super::route::{Route, Routed};
 use crate::config::{
     AccessLog, AccessSettings, ClientSettings, Problems, RouteSettings, ServerSettings, Settings,
 };
@@ -35,11 +33,10 @@ pub struct Snapshot {
     pub(super) clients: ClientSettings,
     pub(super) limiters: Limiters,
     pub(super) in_flight: Arc<InFlight>,
-    pub(super) router: Router,
     pub(super) access_log: AccessLog,
     /// Whether responses over HTTPS say that there is no other way.
     pub(super) hsts: bool,
-    /// By path, for requests that never reach the router.
+    /// By path.
     routes: matchit::Router<Arc<Route>>,
     /// Those with a cache.
     cached: Vec<Arc<Route>>,
@@ -83,9 +80,8 @@ impl Snapshot {
         let (Some(limiters), true) = (limiters, problems.is_empty()) else {
             return Err(problems.into_iter().collect());
         };
-        let routes = routes(settings, &upstreams, &common.metrics, before);
+        let routes = routes(settings, &upstreams, &limiters, &common.metrics, before);
         Ok(Self {
-            router: router(routes.iter().cloned()),
             access_log: settings.log.access,
             hsts: settings.tls.as_ref().is_some_and(|tls| tls.hsts),
             routes: by_path(&routes),
@@ -136,9 +132,16 @@ impl Snapshot {
         (*route.settings.path == *path).then_some(route)
     }
 
-    /// The route that has this path.
-    pub(super) fn route(&self, path: &str) -> Option<&Arc<Route>> {
-        self.routes.at(path).ok().map(|found| found.value)
+    /// The route that has this path, and the path's parameters.
+    pub(super) fn route(&self, path: &str) -> Option<Routed> {
+        let found = self.routes.at(path).ok()?;
+        let parameters = found.params.iter();
+        Some(Routed {
+            route: found.value.clone(),
+            parameters: parameters
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        })
     }
 
     /// Says now and then that a peer sends `X-Forwarded-For` that is not believed: an attacker, or
@@ -154,7 +157,12 @@ impl Snapshot {
     /// Takes a token of `client` as a request of `path` does; false when there is none. What requests
     /// do besides is not measured by the bench that asks here.
     pub async fn admits(&self, path: &str, client: IpAddr) -> bool {
-        match self.limiters.of(path).1 {
+        let routed = self.route(path);
+        let limiter = match &routed {
+            Some(routed) => routed.route.limiter.as_ref(),
+            None => self.limiters.shared(),
+        };
+        match limiter {
             Some(limiter) => limiter.admit(client).await.is_ok(),
             None => true,
         }
@@ -175,25 +183,25 @@ impl Snapshot {
 fn routes(
     settings: &Settings,
     upstreams: &[Arc<Upstream>],
+    limiters: &Limiters,
     metrics: &Metrics,
     before: Option<&Snapshot>,
 ) -> Vec<Arc<Route>> {
     let caching = settings.routes.iter().filter(|it| it.cache.is_some());
     let most_cached = settings.server.max_buffered / CACHED / caching.count().max(1);
     let failure_status = settings.server.failure_status;
-    let route = |route: &RouteSettings| {
-        let before = before.and_then(|before| before.route_of(&route.path));
-        let route = Route::new(
+    let route = |(index, route): (usize, &RouteSettings)| {
+        Arc::new(Route::new(
             route,
             upstreams,
             failure_status,
             most_cached,
+            limiters.of_route(index).cloned(),
             metrics,
-            before,
-        );
-        Arc::new(route)
+            before.and_then(|before| before.route_of(&route.path)),
+        ))
     };
-    settings.routes.iter().map(route).collect()
+    settings.routes.iter().enumerate().map(route).collect()
 }
 
 fn by_path(routes: &[Arc<Route>]) -> matchit::Router<Arc<Route>> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry};
 
-use super::{register, whole};
+use super::register::{self, whole};
 
 /// The most addresses of an upstream that are shown.
 const MOST_SHOWN: usize = 32;

@@ -6,8 +6,8 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry};
 
+use super::outcomes::{count_outcome, outcomes, seconds_since_1970};
 use super::register;
-use super::service::{count_outcome, outcomes, seconds_since_1970};
 
 /// The certificates that clients are shown, and how they change.
 #[derive(Debug)]

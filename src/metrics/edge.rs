@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
-use super::{ConnectionState, Ending, Handshake, Limit, register};
+use super::labels::{ConnectionState, Ending, Handshake, Limit};
+use super::register;
 
 /// A gauge that counts one more for as long as this lives.
 #[derive(Debug)]

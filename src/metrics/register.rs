@@ -105,3 +105,9 @@ pub(super) fn retain<T: MetricVecBuilder>(
         }
     }
 }
+
+/// As gauges have it.
+#[must_use]
+pub fn whole(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -11,8 +11,9 @@ use prometheus::{
 };
 
 use super::counts::{Durations, RouteCounts};
+use super::limits::RouteLimits;
+use super::register;
 use super::tail::Tail;
-use super::{RouteLimits, register};
 
 /// The label of requests that no route answers: of unknown paths, or refused before.
 const NO_ROUTE: &str = "none";

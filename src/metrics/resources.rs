@@ -3,7 +3,8 @@
 use prometheus::core::Collector;
 use prometheus::{Counter, CounterVec, Gauge, IntCounter, IntGauge, Registry};
 
-use super::{HostCpu, register};
+use super::counts::HostCpu;
+use super::register;
 
 /// Names without our prefix are those of Prometheus' own client libraries.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! What the process counts of itself, and what it and its host use.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::certificates::CertificateMetrics;
+use super::outcomes::{FAILED, OK, count_outcome, outcomes, seconds_since_1970};
 use super::register;
 
 /// A serving runtime whose timers are so late has too much to do.
@@ -132,9 +133,6 @@ impl ServiceMetrics {
     }
 }
 
-const OK: &str = "ok";
-const FAILED: &str = "failed";
-
 fn reload_succeeded(registry: &Registry) -> IntGauge {
     let gauge = register::gauge(
         registry,
@@ -143,25 +141,4 @@ fn reload_succeeded(registry: &Registry) -> IntGauge {
     );
     gauge.set(1);
     gauge
-}
-
-/// Counters of both outcomes, which are shown from the start.
-pub(super) fn outcomes(registry: &Registry, name: &str, help: &str) -> IntCounterVec {
-    let counters = register::counters(registry, name, help, &["outcome"]);
-    for outcome in [OK, FAILED] {
-        let _ = counters.with_label_values(&[outcome]);
-    }
-    counters
-}
-
-/// One more of an outcome.
-pub(super) fn count_outcome(counters: &IntCounterVec, good: bool) {
-    let outcome = if good { OK } else { FAILED };
-    counters.with_label_values(&[outcome]).inc();
-}
-
-/// As Prometheus writes instants.
-pub(super) fn seconds_since_1970(time: SystemTime) -> f64 {
-    let since = time.duration_since(UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
 }

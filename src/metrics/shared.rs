@@ -8,7 +8,9 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
-use super::{SharedCheck, SharedCounts, register};
+use super::counts::SharedCounts;
+use super::labels::SharedCheck;
+use super::register;
 
 /// Series that are there only where hosts count together.
 #[derive(Debug)]

@@ -12,7 +12,9 @@ use prometheus::{
 
 use super::addresses::{self, AddressCounts, Addresses};
 use super::counts::{Durations, UpstreamCounts};
-use super::{Held, UpstreamLimits, register, whole};
+use super::edge::Held;
+use super::limits::UpstreamLimits;
+use super::register::{self, whole};
 
 /// What a call is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,11 +17,12 @@ use super::buffers::Reservation;
 use super::connections::{Lease, Wish};
 use super::exchange::Exchange;
 use super::failure::{Again, Broken, Failure, Kind, is_success};
+use super::json;
 use super::latencies::Latencies;
 use super::permits::Permit;
 use super::progress::Progress;
 use super::request::{Request, Stages};
-use super::{Upstream, json};
+use super::service::Upstream;
 use crate::metrics::{CallState, Limit};
 
 /// The longest `retry-after` that is heeded.

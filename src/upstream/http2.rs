@@ -21,8 +21,8 @@ use self::metered::Metered;
 use super::addresses::Address;
 use super::body::ReplyBody;
 use super::failure::{Again, Broken, Kind, causes_in_words, is_success};
+use super::head_limits::{MAX_HEAD, MAX_INTERIM};
 use super::stream::Stream;
-use super::{MAX_HEAD, MAX_INTERIM};
 use crate::config::UpstreamSettings;
 
 /// The most calls on one connection, whatever the server allows: what most servers allow, so that one

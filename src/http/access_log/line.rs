@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{BranchNotes, Gather};
+use crate::http::notes::{BranchNotes, GatherNotes};
 use crate::http::route::Route;
 use crate::http::trace::span_digits;
 
@@ -40,7 +40,7 @@ pub(super) fn exact_milliseconds(duration: Duration) -> f64 {
 
 /// The branches of a line: JSON, and in the alternate form (`{:#?}`) words for people, whose names are
 /// plain words and need no escaping.
-pub(super) struct Branches<'a>(pub(super) &'a Gather, pub(super) &'a Route);
+pub(super) struct Branches<'a>(pub(super) &'a GatherNotes, pub(super) &'a Route);
 
 impl fmt::Debug for Branches<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

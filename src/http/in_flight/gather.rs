@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::GatherHold;
 use crate::client::Cut;
 use crate::metrics::Held;
 use crate::upstream::{Reply, Reservation, Share};
@@ -26,6 +26,27 @@ pub(in crate::http) struct Gather {
 struct State {
     place: Option<Place>,
     answer: Option<Answer>,
+}
+
+/// One of the gathers of the service; over when dropped.
+#[derive(Debug)]
+pub(super) struct GatherHold {
+    places: Arc<AtomicUsize>,
+}
+
+impl GatherHold {
+    /// One that is counted in `places` already.
+    pub(super) fn new(places: &Arc<AtomicUsize>) -> Self {
+        Self {
+            places: places.clone(),
+        }
+    }
+}
+
+impl Drop for GatherHold {
+    fn drop(&mut self) {
+        self.places.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A place among `max_in_flight`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Gather;
+use super::gather::Gather;
 use crate::upstream::Share;
 
 /// An answer of which nothing was taken for so long may give way: far above what a slow line needs for

@@ -55,7 +55,7 @@ async fn what_is_decided_without_redis_is_counted() {
     let shared = "burst = 1\n[rate_limit.shared]\nurl = \"redis://127.0.0.1:1\"\n";
     let limiters = limiters(&common, shared, None);
     let client = "192.0.2.1".parse().unwrap();
-    let (_, limiter) = limiters.of("/x");
+    let limiter = limiters.shared();
     let limiter = limiter.expect("there is one");
     assert!(limiter.admit(client).await.is_ok());
     assert!(limiter.admit(client).await.is_err());
@@ -76,7 +76,7 @@ async fn what_is_decided_without_redis_is_counted() {
 fn an_emptied_bucket_has_no_token_left_and_others_have_all() {
     let settings = "burst = 77\nrequests_per_second = 0.01\n";
     let limiters = limiters(&common(), settings, None);
-    let (_, limiter) = limiters.of("/x");
+    let limiter = limiters.shared();
     let buckets = &limiter.expect("there is one").buckets;
     let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|it| buckets.of(it.parse().unwrap(), 9));
     (0..30).for_each(|_| assert_eq!(buckets.take(one), Verdict::Admitted));

@@ -8,7 +8,7 @@ use super::chunked::{Chunks, Piece};
 use super::head::{self, Framing, Head};
 use crate::upstream::body::ReplyBody;
 use crate::upstream::failure::{Kind, is_success};
-use crate::upstream::{MAX_HEAD, MAX_INTERIM};
+use crate::upstream::head_limits::{MAX_HEAD, MAX_INTERIM};
 
 /// Up to this length an incomplete head is parsed whenever bytes of it come, so that what is no HTTP at
 /// all is seen at once.
