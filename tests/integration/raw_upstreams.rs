@@ -106,7 +106,8 @@ impl Identity {
         format!("ca = {path:?}\n")
     }
 
-    fn acceptor(&self, protocols: &[&str]) -> TlsAcceptor {
+    /// Its side of TLS handshakes.
+    pub(crate) fn acceptor(&self, protocols: &[&str]) -> TlsAcceptor {
         let key = PrivatePkcs8KeyDer::from(self.key.serialize_der());
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Answer, Service, route, soon};
-use crate::raw_upstreams::{Raw, reply, request_head};
+use crate::raw_upstreams::{Identity, Raw, reply, request_head};
 
 /// What a connection does behind its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,5 +362,45 @@ async fn an_upstream_that_sends_without_end_holds_up_neither_its_deadline_nor_an
             elapsed < Duration::from_millis(1500),
             "{again:?} {elapsed:?}"
         );
+    }
+}
+
+/// A TCP connection can be closed on the way; only the upstream can say over TLS that its reply ends here
+/// (RFC 9112 section 9.8).
+#[tokio::test]
+async fn over_tls_a_reply_until_close_is_whole_only_when_tls_says_so() {
+    let identity = Identity::of("localhost", |_| {});
+    let directory = TempDir::new().expect("a directory");
+    for (says_so, outcome) in [(true, Ok("12")), (false, Err("reset"))] {
+        let acceptor = identity.acceptor(&["http/1.1"]);
+        let server = Raw::serve(move |stream, _| {
+            let acceptor = acceptor.clone();
+            async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.expect("a request"));
+                }
+                let sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n12").await;
+                sent.and(stream.flush().await).expect("sent");
+                if says_so {
+                    stream.shutdown().await.expect("a close_notify");
+                }
+            }
+        })
+        .await;
+        let config = format!(
+            "[upstreams.work]\nurl = \"https://localhost:{}/\"\n{}",
+            server.addr.port(),
+            identity.ca_in(directory.path()),
+        ) + &route("/all", "all", "work", "calls = 1");
+        let service = Service::start(&config).await;
+        let answer = soon(service.get("/all")).await;
+        match outcome {
+            Ok(body) => assert_eq!((answer.status, answer.body), (200, format!("[{body}]"))),
+            Err(kind) => assert_eq!(answer.kinds(), [kind], "{answer:?}"),
+        }
     }
 }
