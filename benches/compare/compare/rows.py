@@ -100,6 +100,13 @@ ROWS = [
         nginx("nginx + Lua", "/api/tls1"),
     ),
     Row(
+        "cached",
+        "2 branches kept for a second, vs one reply kept so (proxy_cache, proxy_cache_lock)",
+        None,
+        gatherd("gatherd", "/api/cached"),
+        nginx("nginx, proxy_cache", "/api/cached"),
+    ),
+    Row(
         "new-tls",
         "a new TLS connection for each request, same cipher and tickets",
         0.55,
