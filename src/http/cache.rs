@@ -6,7 +6,7 @@
 //! by then is noted on a [`Board`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
@@ -62,7 +62,7 @@ struct Kept {
 #[derive(Clone)]
 struct Underway {
     gathering: WeakShared<Gathering>,
-    board: Arc<Board>,
+    board: Weak<Board>,
     /// Those whose own deadline is later do not join.
     ends_by: Instant,
 }
@@ -105,6 +105,11 @@ impl AnswerCache {
         {
             return (kept.gathered, Source::Kept(kept.at));
         }
+        // Dropped behind the gather.
+        let _leaving = Leaving {
+            cache: self,
+            key: request.key.clone(),
+        };
         let (gathering, board, source) = self.join_or_begin(&request, begin);
         let gathered = tokio::select! {
             biased;
@@ -135,11 +140,11 @@ impl AnswerCache {
         let mut under_way = self.under_way.lock();
         let joined = under_way.get(&request.key);
         if let Some(joined) = joined.filter(|it| it.ends_by >= request.deadline)
-            && let Some(gathering) = joined.gathering.upgrade()
+            && let (Some(gathering), Some(board)) =
+                (joined.gathering.upgrade(), joined.board.upgrade())
         {
-            return (gathering, joined.board.clone(), Source::Joined);
+            return (gathering, board, Source::Joined);
         }
-        under_way.retain(|_, it| it.gathering.upgrade().is_some());
         // Every request that may join has a deadline before that.
         let ends_by = Instant::now() + 2 * request.max_timeout;
         let board = Arc::new(Board::new(request.plan.branches.len()));
@@ -149,7 +154,7 @@ impl AnswerCache {
         {
             let underway = Underway {
                 gathering: weak,
-                board: board.clone(),
+                board: Arc::downgrade(&board),
                 ends_by,
             };
             under_way.insert(request.key.clone(), underway);
@@ -165,6 +170,22 @@ impl AnswerCache {
     /// Once a second: forgets what is too old.
     pub(super) fn sweep(&self) {
         self.kept.run_pending_tasks();
+    }
+}
+
+/// A request that waits for a gather; the last one that leaves clears its place.
+struct Leaving<'a> {
+    cache: &'a AnswerCache,
+    key: Key,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.cache.under_way.lock();
+        let underway = under_way.get(&self.key);
+        if underway.is_some_and(|it| it.gathering.upgrade().is_none()) {
+            under_way.remove(&self.key);
+        }
     }
 }
 
@@ -274,5 +295,63 @@ impl Noted {
             hedged: false,
             hedge_won: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::gather::{BranchPlan, Launch};
+
+    fn plan() -> Plan {
+        Plan {
+            completion: Completion::Successes { need: 1 },
+            launch: Launch::Together,
+            slow: None,
+            branches: vec![BranchPlan::default()],
+        }
+    }
+
+    /// A gather that is over at once, or never.
+    fn gathering(is_over: bool) -> Gathering {
+        let gathered = Gathered {
+            verdict: Verdict::Met,
+            branches: Vec::new(),
+        };
+        if is_over {
+            async { Arc::new(gathered) }.boxed()
+        } else {
+            pending().boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_is_forgotten_when_it_is_over_and_when_the_last_one_leaves() {
+        let settings = CacheSettings {
+            coalesce: true,
+            max_age: Duration::ZERO,
+        };
+        let (cache, plan) = (AnswerCache::new(&settings, 1000), plan());
+        let request = || Identical {
+            key: b"key".as_slice().into(),
+            plan: &plan,
+            deadline: Instant::now() + Duration::from_secs(1),
+            max_timeout: Duration::from_secs(1),
+        };
+        let (_, source) = cache.gather(request(), |_, _| gathering(true)).await;
+        assert_eq!(source, Source::Upstream(false));
+        assert!(cache.under_way.lock().is_empty());
+        let mut first = Box::pin(cache.gather(request(), |_, _| gathering(false)));
+        let mut second = Box::pin(cache.gather(request(), |_, _| unreachable!("it is under way")));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        assert_eq!(cache.under_way.lock().len(), 1);
+        assert_eq!(second.await.1, Source::Joined, "at its own deadline");
+        assert!(cache.under_way.lock().is_empty());
     }
 }
