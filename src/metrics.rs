@@ -29,15 +29,15 @@ use prometheus::proto::MetricFamily;
 
 pub use self::addresses::AddressCounts;
 pub use self::busiest::Busiest;
-pub use self::certificates::CertificateMetrics;
+pub use self::certificates::{CERTIFICATE_ENDS_SOON, CertificateMetrics};
 pub use self::counts::{Counts, Durations, HostCpu, RouteCounts, SharedCounts, UpstreamCounts};
 pub use self::edge::{CountedConnection, EdgeMetrics, Held};
-pub use self::labels::{ConnectionState, Ending, Handshake, Limit, SharedCheck};
+pub use self::labels::{ConnectionState, Ending, Handshake, Limit, Refuses, SharedCheck};
 pub use self::limits::{Limits, RouteLimits, UpstreamLimits};
 pub use self::load::LoadMetrics;
 pub use self::recent::RecentTimes;
 pub use self::register::whole;
-pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass};
+pub use self::requests::{RequestMetrics, RouteMetrics, StatusClass, UNROUTED};
 pub use self::resources::ResourceMetrics;
 pub use self::service::ServiceMetrics;
 pub use self::shared::SharedLimitMetrics;
@@ -136,6 +136,7 @@ impl Metrics {
             shared: self.shared.counts(),
             handshakes: self.edge.handshakes(),
             connections: self.edge.connections(),
+            accepted: self.edge.accepted.get(),
             panics: self.service.panics.get(),
             log_lines_lost: self.service.log_lines_lost.get(),
             reloads: self.service.reloads(),

@@ -1,6 +1,6 @@
 //! What is counted of the certificates that clients are shown.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -8,6 +8,9 @@ use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry};
 
 use super::outcomes::{count_outcome, outcomes, seconds_since_1970};
 use super::register;
+
+/// How long before its end the log, the status and the alerts begin to warn of a certificate.
+pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// The certificates that clients are shown, and how they change.
 #[derive(Debug)]

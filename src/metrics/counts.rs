@@ -27,6 +27,8 @@ pub struct Counts {
     pub handshakes: Vec<u64>,
     /// By state, in the order of [`super::ConnectionState::ALL`].
     pub connections: Vec<i64>,
+    /// Connections that were given a place.
+    pub accepted: u64,
     /// Bugs.
     pub panics: u64,
     /// Log lines that were lost.

@@ -1,5 +1,7 @@
 //! What labels may say: closed sets of words.
 
+use serde::{Serialize, Serializer};
+
 /// A metric for each of a closed set of words.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $word:literal,)* }) => {
@@ -15,6 +17,12 @@ macro_rules! words {
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
             }
         }
     };
@@ -105,5 +113,33 @@ words! {
         MaxBuffered => "max_buffered",
         /// A route that is switched off.
         RouteEnabled => "enabled",
+    }
+}
+
+/// Which clients a limit refuses, and so what its refusals mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    /// Any client, since the service is full: the client has done nothing wrong.
+    AnyClient,
+    /// Requests of a client that has too many: a few clients should be refused, many are a sign.
+    RequestsOfOne,
+    /// The same for connections.
+    ConnectionsOfOne,
+    /// What the configuration forbids.
+    AsConfigured,
+}
+
+impl Limit {
+    /// Which clients it refuses.
+    #[must_use]
+    pub fn refuses(self) -> Refuses {
+        match self {
+            Self::MaxConnections | Self::MaxInFlight | Self::MaxWait | Self::MaxBuffered => {
+                Refuses::AnyClient
+            }
+            Self::RequestsPerSecond | Self::MaxInFlightPerClient => Refuses::RequestsOfOne,
+            Self::ConnectionsPerSecond | Self::MaxConnectionsPerClient => Refuses::ConnectionsOfOne,
+            Self::Access | Self::RouteEnabled => Refuses::AsConfigured,
+        }
     }
 }

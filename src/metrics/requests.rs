@@ -16,7 +16,7 @@ use super::register;
 use super::tail::Tail;
 
 /// The label of requests that no route answers: of unknown paths, or refused before.
-const NO_ROUTE: &str = "none";
+pub const UNROUTED: &str = "none";
 
 /// The first digit of a status, or what stands for a client that left before its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +231,7 @@ impl Vectors {
     }
 
     pub(super) fn no_route(&self) -> RequestMetrics {
-        self.requests(NO_ROUTE, NO_ROUTE)
+        self.requests(UNROUTED, UNROUTED)
     }
 
     fn requests(&self, path: &str, policy: &str) -> RequestMetrics {
@@ -262,7 +262,7 @@ impl Vectors {
             .collect();
         let keep = |labels: &HashMap<&str, &str>| {
             let route = (labels[ROUTE[0]], labels[ROUTE[1]]);
-            route == (NO_ROUTE, NO_ROUTE) || known.contains(&route)
+            route == (UNROUTED, UNROUTED) || known.contains(&route)
         };
         self.tails
             .lock()

@@ -6,10 +6,12 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::metrics::CERTIFICATE_ENDS_SOON;
+
 /// The last second that a certificate can name (RFC 5280 section 4.1.2.5).
 const END_OF_TIME: i64 = 253_402_300_799;
-/// How near the end of a certificate is told.
-const SOON: i64 = 7 * 24 * 3600;
+/// How near its end a certificate is complained about, in seconds.
+const ENDS_SOON: i64 = CERTIFICATE_ENDS_SOON.as_secs().cast_signed();
 
 /// The certificate that a chain begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl Leaf {
     pub(super) fn complaint(&self, now: i64) -> Option<String> {
         let (from, until) = (show(self.not_before), show(self.not_after));
         // Certificates that live for days are renewed by hours.
-        let near = SOON.min((self.not_after - self.not_before) / 10);
+        let near = ENDS_SOON.min((self.not_after - self.not_before) / 10);
         if now < self.not_before {
             Some(format!(
                 "is not valid before {from}, and this machine's clock says {}: clients will refuse it",

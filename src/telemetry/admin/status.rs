@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::routes::{json_response, problem};
-use crate::telemetry::status::{self, Feed, Status};
+use crate::telemetry::status::{self, Feed, Shown, Status};
 
 /// A follower ends when so many have come after it: each holds one of the few connections, and one
 /// whose machine sleeps, or that reads nothing, would hold it for long. A browser comes back by itself.
@@ -71,7 +71,7 @@ pub(super) async fn json(Shared(Following { feed, .. }): Shared<Following>) -> R
     match feed.latest() {
         Some(status) => json_response(
             StatusCode::OK,
-            &json!({ "status": *status, "history": feed.history() }),
+            &json!({ "status": Shown::new(&status), "history": feed.history() }),
         ),
         None => unavailable("nothing has been measured yet"),
     }
@@ -142,7 +142,7 @@ impl Follower {
                 self.queue.push_back(event("point", &point));
             }
             self.queue
-                .extend(status.map(|status| event("status", &*status)));
+                .extend(status.map(|status| event("status", &Shown::new(&status))));
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn status(
         process: process(metrics, surroundings, now),
         routes: routes(&minute, &five_minutes),
         upstreams: upstreams(&five_minutes),
-        load: load(metrics, &five_minutes),
+        load: load(metrics, &minute, &five_minutes),
         refusals: refusals(&minute, &five_minutes),
         shared_limit: SharedLimitStatus::of(&minute),
         clients: clients(metrics),
@@ -217,7 +217,7 @@ fn upstreams(window: &Window) -> Vec<UpstreamStatus> {
     (0..window.now.upstreams.len()).map(upstream).collect()
 }
 
-fn load(metrics: &Metrics, window: &Window) -> LoadStatus {
+fn load(metrics: &Metrics, minute: &Window, window: &Window) -> LoadStatus {
     let load = &metrics.load;
     let connections = |state: ConnectionState| window.now.connections[state as usize];
     let failed = window.rise(|counts| {
@@ -245,6 +245,7 @@ fn load(metrics: &Metrics, window: &Window) -> LoadStatus {
         idle: connections(ConnectionState::Idle),
         active: connections(ConnectionState::Active),
         max_connections: metrics.edge.max_connections.get(),
+        connections_accepted: minute.rate(minute.rise(|counts| counts.accepted)),
         handshakes_failed: window.rate(failed),
         clients_tracked: load.clients_tracked.get(),
         calls_per_request: (gathers > 0).then(|| sent as f64 / gathers as f64),
@@ -256,7 +257,7 @@ fn refusals(minute: &Window, five_minutes: &Window) -> Vec<RefusalStatus> {
         let index = *limit as usize;
         let of = |counts: &crate::metrics::Counts| counts.refusals.get(index).copied().unwrap_or(0);
         RefusalStatus {
-            limit: limit.name().to_owned(),
+            limit: *limit,
             minute: minute.rate(minute.rise(of)),
             five_minutes: five_minutes.rate(five_minutes.rise(of)),
             total: of(&minute.now),

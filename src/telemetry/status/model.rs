@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::shared_limit::SharedLimitStatus;
+use crate::metrics::Limit;
 
 /// The service at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -222,6 +223,8 @@ pub struct LoadStatus {
     pub active: i64,
     /// `max_connections`.
     pub max_connections: i64,
+    /// Connections a second that were given a place, in the last minute.
+    pub connections_accepted: f64,
     /// Handshakes a second that failed, in the last five minutes.
     pub handshakes_failed: f64,
     /// Clients and networks with a token bucket.
@@ -231,10 +234,10 @@ pub struct LoadStatus {
 }
 
 /// One limit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RefusalStatus {
-    /// The limit's key.
-    pub limit: String,
+    /// The limit, shown as its key.
+    pub limit: Limit,
     /// Refusals a second, in the last minute.
     pub minute: f64,
     /// Refusals a second, in the last five minutes.

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::figures::number;
 use super::model::{Finding, Health};
-use super::text::{Table, number};
+use super::table::{Row, Table};
 use super::window::Window;
 use crate::metrics::SharedCheck;
 
@@ -58,20 +59,24 @@ impl SharedLimitStatus {
     }
 
     /// It as a table.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn table(&self, findings: &[Finding]) -> Table {
         let state = if self.up {
-            "Redis counts"
+            "Redis counts for all hosts"
         } else {
             "Redis is AWAY"
         };
-        let mut table = Table::new("SHARED LIMIT", &["1m /s", "since start"]);
-        for check in &self.checks {
-            table.row(
-                check.result,
-                [number(check.minute), check.total.to_string()],
-            );
-        }
-        format!("shared limit    {state}\n{}", table.text())
+        let checks = self.checks.iter().map(|check| {
+            let total = check.total.to_string();
+            Row::new([check.result.replace('_', " "), number(check.minute), total])
+        });
+        let checks = checks.map(|row| row.at(findings, "shared limit"));
+        let title = format!("Shared limit: {state}");
+        Table::new(
+            "shared-limit",
+            title,
+            &["CHECKS", "1 min /s", "since start"],
+        )
+        .rows(checks)
     }
 }
 
@@ -127,6 +132,6 @@ mod tests {
             (away.checks[5].result, away.checks[5].minute),
             ("away", 7.0)
         );
-        assert!(away.text().starts_with("shared limit    Redis is AWAY\n"));
+        assert_eq!(away.table(&[]).title, "Shared limit: Redis is AWAY");
     }
 }

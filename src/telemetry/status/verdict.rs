@@ -1,18 +1,15 @@
 //! Is it well, and if not, where: the rules, each with its threshold.
 
 mod host;
+mod thresholds;
 mod traffic;
 
+pub(super) use self::thresholds::CLOSE;
+use self::thresholds::{CERTIFICATE_TROUBLE, DAY};
 use super::model::{Finding, Health, LoadStatus, RouteStatus, Status, UpstreamStatus};
 use super::shared_limit::SharedLimitStatus;
 use super::window::Window;
-
-/// From this part of its limit on, something is close to it.
-const CLOSE: f64 = 0.9;
-/// Days before a certificate expires.
-const CERTIFICATE_WARNING: f64 = 14.0;
-const CERTIFICATE_TROUBLE: f64 = 3.0;
-const DAY: f64 = 86_400.0;
+use crate::metrics::CERTIFICATE_ENDS_SOON;
 
 /// What of the last minutes is not in a [`Status`].
 pub(super) struct Lately<'a> {
@@ -115,7 +112,7 @@ fn certificate(status: &Status, found: &mut Vec<Finding>) {
         found.push(trouble(subject, "has expired"));
     } else if days < CERTIFICATE_TROUBLE {
         found.push(trouble(subject, format!("expires in {days:.1} days")));
-    } else if days < CERTIFICATE_WARNING {
+    } else if certificate.seconds_left < CERTIFICATE_ENDS_SOON.as_secs_f64() {
         found.push(warning(subject, format!("expires in {days:.0} days")));
     }
 }

@@ -13,15 +13,6 @@ function number(value) {
   return value.toFixed(value < 1 ? 2 : Number.isInteger(value) ? 0 : 1);
 }
 
-/** A share of 1, never rounded up to all nor down to nothing. */
-function percent(share) {
-  if (!known(share)) return NONE;
-  const value = share * 100;
-  if (value > 99 && value < 100) return `${(Math.floor(value * 10) / 10).toFixed(1)} %`;
-  if (value > 0 && value < 1) return value < 0.1 ? "< 0.1 %" : `${value.toFixed(1)} %`;
-  return `${Math.round(value)} %`;
-}
-
 /** Milliseconds. */
 function duration(ms) {
   if (!known(ms)) return NONE;
@@ -41,18 +32,6 @@ function age(seconds) {
   const [below, smaller] = parts[first + 1] ?? [0, ""];
   const rest = below ? Math.floor((whole % size) / below) : 0;
   return `${Math.floor(whole / size)} ${unit}${rest && first < 3 ? ` ${rest} ${smaller}` : ""}`;
-}
-
-/** Bytes. */
-function bytes(value) {
-  if (!known(value)) return NONE;
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let step = 0;
-  while (value >= 1024 && step < units.length - 1) {
-    value /= 1024;
-    step += 1;
-  }
-  return `${value < 10 && step > 0 ? value.toFixed(1) : Math.round(value)} ${units[step]}`;
 }
 
 /** The time of day of an instant, in the zone of who looks; with the day unless it is today. */

@@ -1,4 +1,5 @@
 use super::*;
+use crate::metrics::Limit;
 use crate::telemetry::status::{
     CertificateStatus, ClientStatus, FailureStatus, ProcessStatus, RefusalStatus, RouteRates,
     RouteStatus, TailStatus, UpstreamStatus,
@@ -79,7 +80,7 @@ fn in_trouble() -> Status {
         routes: vec![route()],
         upstreams: vec![upstream()],
         refusals: vec![RefusalStatus {
-            limit: "rate_limit".to_owned(),
+            limit: Limit::RequestsPerSecond,
             minute: 1.4,
             five_minutes: 1.3,
             total: 9_214,
@@ -121,7 +122,7 @@ fn every_figure_has_its_place() {
         "  address: 192.0.2.1, unchanged for 41 s",
         "  breaker: half open",
         "  slowest: p99 14 ms, p99.9 18 ms; without hedges 101 ms, 103 ms; 4.1 %",
-        "rate_limit       1.4       1.3         9214",
+        "requests_per_second       1.4       1.3         9214",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

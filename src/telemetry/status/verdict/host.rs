@@ -1,15 +1,8 @@
 //! What the machine under the service lacks.
 
+use super::thresholds::{FULL, LAG_TROUBLE, LAG_WARNING, STEAL_WARNING};
 use super::{finding, is_close, percent, trouble, warning};
 use crate::telemetry::status::model::{Finding, Health, ResourceStatus};
-
-/// Milliseconds that a timer is late. A busy neighbour makes it some ten, now and then a hundred.
-const LAG_WARNING: f64 = 250.0;
-const LAG_TROUBLE: f64 = 1000.0;
-/// From this part of a core on, the service itself is what fills it.
-const FULL: f64 = 0.7;
-/// Part of the host's CPU that others get.
-const STEAL_WARNING: f64 = 0.1;
 
 /// Each with a subject of its own, so that it can be pointed at.
 pub(super) fn resources(resources: &ResourceStatus, found: &mut Vec<Finding>) {

@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
-use crate::metrics::{Counts, Handshake};
+use crate::metrics::{Counts, Handshake, Limit, Refuses};
 use crate::telemetry::status::window::{Sample, Samples};
 use crate::telemetry::status::{
     CertificateStatus, ClientStatus, FailureStatus, RefusalStatus, ReloadStatus, ResourceStatus,
@@ -70,16 +71,17 @@ fn a_healthy_service_has_no_findings() {
 
 #[test]
 fn the_worst_comes_first_and_each_says_where_it_is() {
-    let refusal = |limit: &str, minute| RefusalStatus {
-        limit: limit.to_owned(),
+    let refusal = |limit, minute| RefusalStatus {
+        limit,
         minute,
-        ..RefusalStatus::default()
+        five_minutes: minute,
+        total: 1,
     };
     let status = Status {
         routes: vec![route(0.98, 900.0), route(0.5, 1.0)],
         refusals: vec![
-            refusal("requests_per_second", 4.0),
-            refusal("max_wait", 0.1),
+            refusal(Limit::RequestsPerSecond, 4.0),
+            refusal(Limit::MaxWait, 0.1),
         ],
         resources: ResourceStatus {
             steal: 0.3,
@@ -243,7 +245,7 @@ fn clients_that_do_not_wait_for_the_answer_are_a_sign() {
 
 #[test]
 fn a_limit_of_clients_that_refuses_many_is_told_with_the_busiest() {
-    let refused = |limit: &str, minute, requests| Status {
+    let refused = |limit, minute, requests| Status {
         routes: vec![RouteStatus {
             minute: RouteRates {
                 requests,
@@ -252,9 +254,10 @@ fn a_limit_of_clients_that_refuses_many_is_told_with_the_busiest() {
             ..RouteStatus::default()
         }],
         refusals: vec![RefusalStatus {
-            limit: limit.to_owned(),
+            limit,
             minute,
-            ..RefusalStatus::default()
+            five_minutes: minute,
+            total: 1,
         }],
         clients: vec![ClientStatus {
             client: "192.0.2.7".to_owned(),
@@ -262,13 +265,13 @@ fn a_limit_of_clients_that_refuses_many_is_told_with_the_busiest() {
         }],
         ..Status::default()
     };
-    let many = all(&refused("requests_per_second", 30.0, 1000.0));
+    let many = all(&refused(Limit::RequestsPerSecond, 30.0, 1000.0));
     assert_eq!(many[0].subject, "limit requests_per_second");
     assert!(many[0].text.contains("192.0.2.7"), "{many:?}");
-    assert_eq!(all(&refused("requests_per_second", 1.0, 1.5)).len(), 1);
-    assert_eq!(all(&refused("requests_per_second", 1.0, 100.0)), []);
-    assert_eq!(all(&refused("connections_per_second", 1.0, 0.0)), []);
-    assert_eq!(all(&refused("access", 1000.0, 1000.0)), []);
+    assert_eq!(all(&refused(Limit::RequestsPerSecond, 1.0, 1.5)).len(), 1);
+    assert_eq!(all(&refused(Limit::RequestsPerSecond, 1.0, 100.0)), []);
+    assert_eq!(all(&refused(Limit::ConnectionsPerSecond, 1.0, 0.0)), []);
+    assert_eq!(all(&refused(Limit::Access, 1000.0, 1000.0)), []);
 }
 
 #[test]
@@ -334,4 +337,87 @@ fn what_is_over_is_said_to_be() {
     );
     let still = texts(all_when(&status, &status.routes, &status.upstreams));
     assert!(still.iter().all(|text| !text.contains("none")), "{still:?}");
+}
+
+#[test]
+fn one_request_that_failed_when_there_was_no_other_is_told() {
+    let mut only = route(0.0, 1.0);
+    only.minute.errors = 1.0 / 60.0;
+    let status = Status {
+        routes: vec![only],
+        ..Status::default()
+    };
+    let found = all(&status);
+    assert_eq!(found[0].subject, "route /x");
+    assert_eq!(found[0].health, Health::Warning);
+    assert!(found[0].text.starts_with("1 of 1 answers"), "{found:?}");
+}
+
+#[test]
+fn connections_refused_in_numbers_that_other_clients_would_notice_are_told() {
+    let found = |refused: f64, accepted: f64| {
+        let mut status = Status {
+            refusals: vec![RefusalStatus {
+                limit: Limit::ConnectionsPerSecond,
+                minute: refused / 60.0,
+                five_minutes: refused / 300.0,
+                total: 49,
+            }],
+            ..Status::default()
+        };
+        status.load.connections_accepted = accepted / 60.0;
+        found(&status)
+    };
+    let warning = (Health::Warning, "limit connections_per_second".to_owned());
+    assert_eq!(found(49.0, 151.0), [warning]);
+    assert_eq!(found(4.0, 1.0), []);
+    assert_eq!(found(10.0, 990.0), []);
+}
+
+#[test]
+fn the_alerts_have_the_thresholds_and_limits_of_the_status() {
+    let alerts = include_str!("../../../../deploy/prometheus/alerts.yml");
+    let rule = |name: &str| {
+        let (_, rest) = alerts
+            .split_once(&format!("- alert: {name}\n"))
+            .unwrap_or_else(|| panic!("no alert {name}"));
+        rest.split("- alert:").next().unwrap().to_owned()
+    };
+    let days = crate::metrics::CERTIFICATE_ENDS_SOON.as_secs() / 86_400;
+    for (name, has) in [
+        (
+            "GatherdErrors",
+            format!("> {}\n", thresholds::ERRORS.trouble),
+        ),
+        (
+            "GatherdUpstreamFails",
+            format!("> {}\n", thresholds::ERRORS.trouble),
+        ),
+        ("GatherdHandshakesFail", format!("> {}\n", thresholds::MOST)),
+        ("GatherdSlow", format!("> {} *", thresholds::SLOW)),
+        ("GatherdClientsLimited", format!("> {}\n", thresholds::MANY)),
+        ("GatherdUpstreamBusy", format!("> {CLOSE} *")),
+        ("GatherdDescriptors", format!("> {CLOSE} *")),
+        ("GatherdMemory", format!("> {CLOSE} *")),
+        ("GatherdCertificateExpires", format!("< {days} * 86400\n")),
+    ] {
+        assert!(rule(name).contains(&has), "{name}: {has}");
+    }
+    let limits = |kinds: &[Refuses]| {
+        let of = |limit: &&Limit| kinds.contains(&limit.refuses());
+        let names = Limit::ALL.iter().filter(of).map(|limit| limit.name());
+        names.collect::<BTreeSet<_>>()
+    };
+    for (name, kinds) in [
+        ("GatherdRefusesWork", [Refuses::AnyClient].as_slice()),
+        (
+            "GatherdClientsLimited",
+            &[Refuses::RequestsOfOne, Refuses::ConnectionsOfOne],
+        ),
+    ] {
+        let rule = rule(name);
+        let (_, rest) = rule.split_once("limit=~\"").unwrap();
+        let named = rest.split('"').next().unwrap().split('|');
+        assert_eq!(named.collect::<BTreeSet<_>>(), limits(kinds), "{name}");
+    }
 }

@@ -1,58 +1,10 @@
 //! What becomes of the requests: upstreams that fail, limits that refuse, answers that do not come.
 
+use super::thresholds::{ERRORS, FEW, LEFT, MANY, MOST, REFUSED_CONNECTIONS, SLOW};
 use super::{Lately, finding, is_close, percent, trouble, warning};
-use crate::metrics::Handshake;
+use crate::metrics::{Handshake, Refuses};
 use crate::telemetry::status::model::{Finding, Health, RouteStatus, Status, UpstreamStatus};
 use crate::telemetry::status::window::Window;
-
-/// Fewer failures than this in the last minute are chance.
-const FEW: f64 = 5.0;
-/// Shares of 5xx, and of branches that failed, in the last minute.
-const ERRORS: Shares = Shares {
-    warning: 0.01,
-    trouble: 0.05,
-};
-/// Shares of requests whose client left before the answer, which some always do.
-const LEFT: Shares = Shares {
-    warning: 0.05,
-    trouble: 0.5,
-};
-/// A p99 from this part of the deadline on is close to it.
-const SLOW: f64 = 0.8;
-/// Limits of the whole service: a client that they refuse has done nothing wrong.
-const OURS: [&str; 4] = [
-    "max_connections",
-    "max_in_flight",
-    "max_wait",
-    "max_buffered",
-];
-/// Limits of one client: a few who are refused should be, many are a sign.
-const THEIRS: [&str; 4] = [
-    "requests_per_second",
-    "max_in_flight_per_client",
-    "connections_per_second",
-    "max_connections_per_client",
-];
-/// So many refusals a second are many, as for the alert; or this share of all requests.
-const MANY: f64 = 10.0;
-const MOST: f64 = 0.5;
-
-/// From which shares on something is wrong.
-struct Shares {
-    warning: f64,
-    trouble: f64,
-}
-
-impl Shares {
-    /// How bad a share is; nothing when it is not.
-    fn badness(&self, share: f64) -> Option<Health> {
-        if share >= self.trouble {
-            Some(Health::Trouble)
-        } else {
-            (share >= self.warning).then_some(Health::Warning)
-        }
-    }
-}
 
 /// A part of a whole that may be nothing.
 fn part(of: f64, whole: f64) -> f64 {
@@ -77,10 +29,11 @@ pub(super) fn routes(status: &Status, lately: &Lately<'_>, found: &mut Vec<Findi
         let subject = format!("route {}", route.route);
         let minute = &route.minute;
         let bad = 1.0 - minute.good_share.unwrap_or(1.0);
-        if let Some(health) = ERRORS
-            .badness(bad)
-            .filter(|_| minute.errors * seconds >= FEW)
-        {
+        let errors = minute.errors * seconds;
+        if minute.good_share == Some(0.0) && errors > 0.0 && errors < FEW {
+            let text = format!("{errors:.0} of {errors:.0} answers in the last minute were errors");
+            found.push(warning(subject.clone(), text));
+        } else if let Some(health) = ERRORS.badness(bad).filter(|_| errors >= FEW) {
             let text = format!(
                 "{} of its answers in the last minute were errors ({:.1} a second{})",
                 percent(bad),
@@ -176,16 +129,28 @@ pub(super) fn refusals(status: &Status, seconds: f64, found: &mut Vec<Finding>) 
         .map(|route| route.minute.requests)
         .sum();
     for refusal in &status.refusals {
-        let (limit, rate) = (refusal.limit.as_str(), refusal.minute);
-        let subject = format!("limit {limit}");
-        if OURS.contains(&limit) && rate > 0.0 {
-            let text = format!("refuses {rate:.1} requests a second, of any client (last minute)");
-            found.push(trouble(subject, text));
-            continue;
-        }
-        let of_requests = !limit.contains("connections");
-        let most = of_requests && rate * seconds >= FEW && rate >= MOST * requests;
-        if THEIRS.contains(&limit) && (rate >= MANY || most) {
+        let (limit, rate) = (refusal.limit, refusal.minute);
+        let subject = format!("limit {}", limit.name());
+        let is_many = match limit.refuses() {
+            Refuses::AnyClient if rate > 0.0 => {
+                let text =
+                    format!("refuses {rate:.1} requests a second, of any client (last minute)");
+                found.push(trouble(subject, text));
+                continue;
+            }
+            Refuses::AnyClient | Refuses::AsConfigured => false,
+            Refuses::RequestsOfOne => {
+                rate >= MANY || (rate * seconds >= FEW && rate >= MOST * requests)
+            }
+            Refuses::ConnectionsOfOne => {
+                let accepted = status.load.connections_accepted;
+                let is_share = rate * seconds >= FEW
+                    && accepted > 0.0
+                    && part(rate, rate + accepted) >= REFUSED_CONNECTIONS;
+                rate >= MANY || is_share
+            }
+        };
+        if is_many {
             let mut text = format!("refuses {rate:.1} a second (last minute)");
             if let Some(client) = status.clients.first() {
                 text += &format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 const NONE: &str = "-";
 
 /// A count or a rate: more digits where they say something.
-pub(in crate::telemetry::status) fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
     } else if value < 0.01 {
@@ -83,6 +83,18 @@ pub(super) fn instant(at: f64) -> String {
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
+/// When a certificate ends, as a date; and in how long, where that says more.
+pub(super) fn expiry(at: f64, seconds_left: f64) -> String {
+    const YEAR: f64 = 365.0 * 86_400.0;
+    let instant = instant(at);
+    let date = instant.split('T').next().unwrap_or_default();
+    if seconds_left < YEAR {
+        format!("expires on {date}, in {}", age(seconds_left))
+    } else {
+        format!("expires on {date}")
+    }
+}
+
 /// Text that may have come from outside, without anything that a terminal would obey.
 pub(super) fn plain(text: &str) -> String {
     let visible = |character: char| {
@@ -127,5 +139,7 @@ mod tests {
         assert_eq!([bytes(-1), bytes(42 << 20)], ["0 B", "42.0 MiB"]);
         assert_eq!(instant(1_795_557_600.0), "2026-11-24T22:00:00Z");
         assert_eq!(instant(f64::MAX), "1970-01-01T00:00:00Z");
+        assert_eq!(expiry(0.0, 90_000.0), "expires on 1970-01-01, in 1 d 1 h");
+        assert_eq!(expiry(67_090_200_000.0, 65e9), "expires on 4096-01-01");
     }
 }
