@@ -71,7 +71,7 @@ impl Busiest {
         counts.insert(client, start + 1);
     }
 
-    /// The busiest `most` of the last minute or two, with at most so many requests a second.
+    /// The busiest `most` of the last minute or two, each with an upper bound of its requests a second.
     #[must_use]
     pub fn top(&self, most: usize) -> Vec<(IpAddr, f64)> {
         let mut periods = self.periods.lock();

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::routes::{json_response, problem};
 use crate::telemetry::status::{self, Feed, Shown, Status};
 
-/// A follower ends when so many have come after it: each holds one of the few connections, and one
+/// A follower ends when this many have come after it: each holds one of the few connections, and one
 /// whose machine sleeps, or that reads nothing, would hold it for long. A browser comes back by itself.
 const MAX_FOLLOWERS: u64 = 16;
 

@@ -1,4 +1,4 @@
-//! The newest status and the last hour, for everybody who asks.
+//! The newest status and the last hour, for all who follow them.
 
 use std::sync::Arc;
 

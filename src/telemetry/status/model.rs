@@ -251,7 +251,7 @@ pub struct RefusalStatus {
 pub struct ClientStatus {
     /// Its address, or the network that is one client.
     pub client: String,
-    /// Requests a second, at most so many.
+    /// An upper bound of its requests a second.
     pub requests: f64,
 }
 
@@ -295,7 +295,7 @@ pub struct CertificateStatus {
     pub name: String,
     /// When it expires.
     pub expires: f64,
-    /// In so many seconds; below 0 when it has.
+    /// Seconds until it expires; below 0 when it has.
     pub seconds_left: f64,
     /// Seconds until it is valid; 0 when it is or was.
     pub seconds_to_valid: f64,

@@ -1,6 +1,6 @@
-// What the service says of itself, each second, put where it belongs.
+// Draws the status that comes each second: findings and tables, whatever they hold.
 
-const SILENCE = 5000; // so many milliseconds without a word, and the connection counts as lost
+const SILENCE = 5000; // milliseconds without an event after which the connection counts as lost
 const RETRY = 1000;
 const SHAPES = {
   well: ["M12 1a11 11 0 1 0 0 22 11 11 0 1 0 0-22z", "m7 12.4 3.4 3.4L17 8.8"],
