@@ -146,7 +146,7 @@ fn responses(route: &RouteSettings, settings: &Settings) -> Value {
     add(
         "503",
         problem(
-            "Overloaded, or the route is switched off.",
+            "Overloaded, the route is switched off, or an upstream is not called for now.",
             &["retry-after", "gather"],
         ),
     );
@@ -185,8 +185,13 @@ fn gathered(route: &RouteSettings) -> Value {
             json!({ "type": "object", "properties": members.collect::<Map<_, _>>() })
         }
     };
+    let cached: &[&str] = match route.cache {
+        Some(_) => &["age", "cache-status"],
+        None => &[],
+    };
     let headers: Map<String, Value> = ["x-request-id", "gather"]
         .iter()
+        .chain(cached)
         .map(|name| header_reference(name))
         .collect();
     json!({
@@ -213,6 +218,8 @@ fn headers() -> Value {
             "description": "Seconds after which to come back.",
             "schema": { "type": "integer", "minimum": 1 },
         },
+        "age": text("How many seconds ago the answer was made, where it was kept (RFC 9111)."),
+        "cache-status": text("Whether the answer was kept, made by another request's calls, or by its own (RFC 9211)."),
         "ratelimit": text("What is left of the quota (draft-ietf-httpapi-ratelimit-headers-10)."),
         "ratelimit-policy": text("The quota (draft-ietf-httpapi-ratelimit-headers-10)."),
     })
