@@ -55,7 +55,7 @@ impl Tail {
         Unhedged(Arc::new(Ends {
             tail: self.clone(),
             begun,
-            last: Mutex::new(begun),
+            last: Mutex::default(),
         }))
     }
 
@@ -77,7 +77,8 @@ pub struct Unhedged(Arc<Ends>);
 struct Ends {
     tail: Arc<Tail>,
     begun: Instant,
-    last: Mutex<Instant>,
+    /// None of a gather that was not run: the cache had its answer.
+    last: Mutex<Option<Instant>>,
 }
 
 impl Unhedged {
@@ -98,14 +99,15 @@ impl Unhedged {
     }
 
     fn ends_now(&self) {
-        *self.0.last.lock() = Instant::now();
+        *self.0.last.lock() = Some(Instant::now());
     }
 }
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        let last = *self.last.get_mut();
-        self.tail.without.record(last.duration_since(self.begun));
+        if let Some(last) = *self.last.get_mut() {
+            self.tail.without.record(last.duration_since(self.begun));
+        }
     }
 }
 
@@ -129,6 +131,13 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gather_that_was_not_run_has_no_time() {
+        let tail = Arc::new(Tail::default());
+        drop(tail.gather());
+        assert_eq!(tail.without.quantiles([0.5]).1, 0);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn without_hedges_a_gather_would_have_been_over_with_the_last_call_that_was_outrun() {
